@@ -1,0 +1,130 @@
+"""Who holds what: one row per (pool, item) held, reachable from the pool and from the item.
+
+From the pool, rows are a linked list in the order of the items' names, which fixes the order of every
+sum. From the item, they are a dense array without order, so that a tick can hand all holders to one
+evaluation; a row knows its slot there and leaves by swapping with the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ledger.table import AmountColumn, Column
+
+NONE = -1
+
+
+class Holdings:
+    """Rows with the amounts that a subclass names, all zero when a row is opened."""
+
+    def __init__(self, **amounts: AmountColumn) -> None:
+        self.pool = Column("i4", NONE)
+        self.item = Column("i4", NONE)
+        self.next = Column("i4", NONE)
+        self.slot = Column("i4", NONE)
+        self.first = Column("i4", NONE)  # per pool
+        self.holders: list[Column] = []  # per item
+        self.amounts = amounts
+        self.free: list[int] = []
+
+    def add_pool(self) -> None:
+        """Room for one more pool, which holds nothing."""
+        self.first.grow()
+
+    def add_item(self) -> None:
+        """Room for one more item, which nobody holds."""
+        self.holders.append(Column("i4", NONE))
+
+    def rows(self, pool: int) -> Iterator[int]:
+        """The rows of a pool, in the order of their items' names."""
+        follow = self.next.view
+        row = self.first.view[pool]
+        while row != NONE:
+            yield row
+            row = follow[row]
+
+    def find(self, pool: int, item: int) -> int:
+        """The row of this pool and item, or NONE."""
+        items = self.item.view
+        for row in self.rows(pool):
+            if items[row] == item:
+                return row
+        return NONE
+
+    def pools_holding(self, item: int) -> list[int]:
+        """The pools that hold an item, in ascending order."""
+        pools = self.pool.view
+        return sorted(pools[row] for row in self.holders[item].used().tolist())
+
+    def open(self, pool: int, item: int, rank: Sequence[int]) -> int:
+        """A new row; `rank` gives each item's place in the order of names."""
+        row = self._take_row()
+        self.pool[row], self.item[row] = pool, item
+        self._link(row, pool, rank)
+        holders = self.holders[item]
+        self.slot[row] = len(holders)
+        holders.grow()
+        holders[len(holders) - 1] = row
+        return row
+
+    def close(self, row: int) -> None:
+        """Give a row back. Its amounts must be zero."""
+        self._unlink(row)
+        holders = self.holders[self.item[row]]
+        last = holders[len(holders) - 1]
+        holders[self.slot[row]] = last
+        self.slot[last] = self.slot[row]
+        holders[len(holders) - 1] = NONE
+        holders.count -= 1
+        self.pool[row] = self.item[row] = self.next[row] = self.slot[row] = NONE
+        self.free.append(row)
+
+    def columns(self) -> dict[str, Column]:
+        """Every column by name, for snapshots and hashes."""
+        fixed = {"pool": self.pool, "item": self.item, "next": self.next, "slot": self.slot, "first": self.first}
+        per_item = {f"holders.{item}": holders for item, holders in enumerate(self.holders)}
+        return fixed | per_item | self.amounts
+
+    def _take_row(self) -> int:
+        if self.free:
+            return self.free.pop()
+        for column in (self.pool, self.item, self.next, self.slot, *self.amounts.values()):
+            column.grow()
+        return len(self.pool) - 1
+
+    def _link(self, row: int, pool: int, rank: Sequence[int]) -> None:
+        place = rank[self.item[row]]
+        before = NONE
+        for other in self.rows(pool):
+            if rank[self.item[other]] > place:
+                break
+            before = other
+        if before == NONE:
+            self.next[row], self.first[pool] = self.first[pool], row
+        else:
+            self.next[row], self.next[before] = self.next[before], row
+
+    def _unlink(self, row: int) -> None:
+        pool, after = self.pool[row], self.next[row]
+        if self.first[pool] == row:
+            self.first[pool] = after
+            return
+        before = next(other for other in self.rows(pool) if self.next[other] == row)
+        self.next[before] = after
+
+
+class Positions(Holdings):
+    """Per (pool, instrument): signed size in lots, and signed entry cost at settlement precision."""
+
+    def __init__(self) -> None:
+        self.size = AmountColumn()
+        self.cost = AmountColumn()
+        super().__init__(size=self.size, cost=self.cost)
+
+
+class Balances(Holdings):
+    """Per (pool, asset): the signed balance at the asset's precision."""
+
+    def __init__(self) -> None:
+        self.amount = AmountColumn()
+        super().__init__(amount=self.amount)

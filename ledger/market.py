@@ -1,0 +1,76 @@
+"""The prices in force: marks by instrument, index prices by asset, and when funding last fell due."""
+
+from __future__ import annotations
+
+from ledger.table import AmountColumn, Column
+from schemas.refusals import Reason, Refusal
+
+NO_PRICE = 0  # prices are positive
+NEVER = -1
+
+
+class Prices:
+    """One price per id, in order of time: an older one is refused."""
+
+    def __init__(self) -> None:
+        self.price = AmountColumn()
+        self.ts = Column("i8", NEVER)
+
+    def add(self) -> None:
+        """Room for one more id, without a price."""
+        self.price.grow()
+        self.ts.grow()
+
+    def is_known(self, number: int) -> bool:
+        """Whether a price was ever set."""
+        return self.price[number] != NO_PRICE
+
+    def require_order(self, number: int, ts: int) -> None:
+        """Refusal `out_of_order` when a later price was applied already."""
+        if ts < self.ts[number]:
+            raise Refusal(Reason.OUT_OF_ORDER, "ts", f"a price of {self.ts[number]} was applied already")
+
+    def update(self, number: int, price: int, ts: int) -> None:
+        """A published price comes into force."""
+        self.price[number] = price
+        self.ts[number] = ts
+
+    def stand_in(self, number: int, price: int) -> None:
+        """A fill stands in for a price that was never published; any published price replaces it."""
+        self.price[number] = price
+
+
+class Market:
+    """Marks are at the instrument's price precision, index prices at 8 decimals."""
+
+    def __init__(self) -> None:
+        self.marks = Prices()
+        self.index = Prices()
+        self.funded = Column("i8", NEVER)
+
+    def add_contract(self) -> None:
+        """Room for one more instrument."""
+        self.marks.add()
+        self.funded.grow()
+
+    def add_asset(self) -> None:
+        """Room for one more asset."""
+        self.index.add()
+
+    def require_new_funding(self, contract: int, ts: int) -> None:
+        """Refusals: `duplicate_event` for a funding time applied before, `out_of_order` for an older one."""
+        last = self.funded[contract]
+        if ts == last:
+            raise Refusal(Reason.DUPLICATE_EVENT, "ts", "funding of this time was applied already")
+        if ts < last:
+            raise Refusal(Reason.OUT_OF_ORDER, "ts", f"funding of {last} was applied already")
+
+    def columns(self) -> dict[str, Column]:
+        """Every column by name, for snapshots and hashes."""
+        return {
+            "marks.price": self.marks.price,
+            "marks.ts": self.marks.ts,
+            "index.price": self.index.price,
+            "index.ts": self.index.ts,
+            "funded": self.funded,
+        }

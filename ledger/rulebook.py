@@ -1,0 +1,239 @@
+"""Risk parameters, checked as a whole and made ready to compute with.
+
+Anything unsound refuses the whole event; the parameters in force stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from ledger.correlation import correlation_matrix, is_positive_semidefinite
+from ledger.soundness import check_sound, check_succession, unsound
+from schemas.parameters import (
+    Bands,
+    CollateralAsset,
+    Instrument,
+    NettingModel,
+    RiskParametersPublished,
+    Tier,
+)
+from schemas.refusals import Reason, Refusal
+from schemas.units import RATE_PRECISION, SETTLEMENT_PRECISION, ExactDecimal
+
+RATE_SCALE: Final = 10**RATE_PRECISION
+Listed = TypeVar("Listed", Instrument, CollateralAsset)
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceCurve:
+    """Maintenance margin of one instrument: piecewise linear and convex in notional.
+
+    Per bracket: `floors[i]` (notional), `rates[i]`, and `cums[i]` such that in bracket i the margin is
+    `notional * rate - cum`; `cum` follows from continuity. Amounts are floats in the settlement asset.
+    """
+
+    floors: tuple[float, ...]
+    rates: tuple[float, ...]
+    cums: tuple[float, ...]
+
+    def margin(self, notional: float) -> float:
+        """Maintenance margin of a notional >= 0."""
+        bracket = len(self.floors) - 1
+        while self.floors[bracket] > notional:
+            bracket -= 1
+        return notional * self.rates[bracket] - self.cums[bracket]
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """An instrument ready to compute with. `value_scale` turns lots x ticks into settlement units."""
+
+    symbol: str
+    underlying: int
+    price_precision: int
+    size_precision: int
+    value_scale: int
+    curve: MaintenanceCurve
+
+
+@dataclass(frozen=True, slots=True)
+class Collateral:
+    """An asset ready to compute with: tiers as (floor in settlement units, weight at 8 decimals)."""
+
+    asset: str
+    precision: int
+    tiers: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BandLimits:
+    """Band boundaries from worst to best, and the hysteresis, at 8 decimals."""
+
+    boundaries: tuple[int, int, int]  # liquidation, warning, buffer
+    hysteresis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """The parameters in force. Contracts and collateral keep their ids for ever: they are only added."""
+
+    parameters: RiskParametersPublished
+    contracts: tuple[Contract, ...]
+    collateral: tuple[Collateral, ...]
+    contract_ids: dict[str, int]
+    asset_ids: dict[str, int]
+    contract_rank: tuple[int, ...]
+    asset_rank: tuple[int, ...]
+    settlement: int
+    correlation: list[list[float]]  # by underlying
+    floor: float
+    breakdown: float
+    panic: float
+    bands: BandLimits
+    initial_multiplier: int
+    publish_tolerance: int
+    cross_counts_all: bool
+    fee_rate: int
+    target_ratio: int
+
+    @property
+    def settlement_asset(self) -> str:
+        """The asset everything is valued in."""
+        return self.parameters.settlement_asset
+
+    def contract(self, symbol: str, field: str = "symbol") -> int:
+        """The id of an instrument. Refusal: `unknown_symbol`."""
+        found = self.contract_ids.get(symbol)
+        if found is None:
+            raise Refusal(Reason.UNKNOWN_SYMBOL, field, "no such instrument in the risk parameters")
+        return found
+
+    def asset(self, asset: str, field: str = "asset") -> int:
+        """The id of a collateral asset. Refusal: `unknown_asset`."""
+        found = self.asset_ids.get(asset)
+        if found is None:
+            raise Refusal(Reason.UNKNOWN_ASSET, field, "no such asset in the risk parameters")
+        return found
+
+
+def compile_rulebook(
+    parameters: RiskParametersPublished,
+    before: Rulebook | None,
+    known_symbols: Sequence[str] = (),
+    known_assets: Sequence[str] = (),
+) -> Rulebook:
+    """Check parameters and make them ready; ids follow `before`, or the names already known.
+
+    Refusals: `stale_version`, `unsound_parameters`, `unsupported`, each with the field at fault.
+    """
+    check_sound(parameters)
+    if before is not None:
+        check_succession(parameters, before.parameters)
+        known_symbols = [contract.symbol for contract in before.contracts]
+        known_assets = [collateral.asset for collateral in before.collateral]
+    instruments = _in_order(known_symbols, {listed.symbol: listed for listed in parameters.instruments})
+    assets = _in_order(known_assets, _assets(parameters))
+    underlyings = sorted({instrument.underlying for instrument in parameters.instruments})
+    contracts = tuple(_contract(instrument, underlyings) for instrument in instruments.values())
+    model = parameters.model
+    return Rulebook(
+        parameters=parameters,
+        contracts=contracts,
+        collateral=tuple(_collateral(asset) for asset in assets.values()),
+        contract_ids={symbol: number for number, symbol in enumerate(instruments)},
+        asset_ids={asset: number for number, asset in enumerate(assets)},
+        contract_rank=_ranks(instruments),
+        asset_rank=_ranks(assets),
+        settlement=list(assets).index(parameters.settlement_asset),
+        correlation=_correlation(model, underlyings),
+        floor=_as_float(model.floor),
+        breakdown=_as_float(model.breakdown),
+        panic=_as_float(model.panic),
+        bands=_band_limits(parameters.bands),
+        initial_multiplier=parameters.initial_multiplier.at(RATE_PRECISION, "initial_multiplier"),
+        publish_tolerance=parameters.publish_tolerance.at(RATE_PRECISION, "publish_tolerance"),
+        cross_counts_all=parameters.cross_collateral == "all",
+        fee_rate=parameters.liquidation.fee_rate.at(RATE_PRECISION, "liquidation.fee_rate"),
+        target_ratio=parameters.liquidation.target_ratio.at(RATE_PRECISION, "liquidation.target_ratio"),
+    )
+
+
+def _in_order(known: Sequence[str], named: dict[str, Listed]) -> dict[str, Listed]:
+    """The known names first, in their old order, so that ids stay; then the new ones."""
+    return {name: named[name] for name in dict.fromkeys([*known, *named])}
+
+
+def _ranks(names: Iterable[str]) -> tuple[int, ...]:
+    """Each id's place in the code-point order of names."""
+    listed = list(names)
+    place = {name: rank for rank, name in enumerate(sorted(listed))}
+    return tuple(place[name] for name in listed)
+
+
+def _rate(value: ExactDecimal) -> int:
+    return value.at(RATE_PRECISION, "")
+
+
+def _as_float(value: ExactDecimal) -> float:
+    # One correctly rounded division: the float nearest to the decimal.
+    return value.units / int(10**value.places)
+
+
+def _contract(instrument: Instrument, underlyings: list[str]) -> Contract:
+    places = instrument.price_precision + instrument.size_precision
+    return Contract(
+        symbol=instrument.symbol,
+        underlying=underlyings.index(instrument.underlying),
+        price_precision=instrument.price_precision,
+        size_precision=instrument.size_precision,
+        value_scale=int(10 ** (SETTLEMENT_PRECISION - places)),
+        curve=_curve(instrument),
+    )
+
+
+def _curve(instrument: Instrument) -> MaintenanceCurve:
+    floors = [_rate(bracket.notional_floor) for bracket in instrument.brackets]
+    rates = [_rate(bracket.maintenance_rate) for bracket in instrument.brackets]
+    cums = [0]
+    for number in range(1, len(floors)):
+        cums.append(cums[-1] + floors[number] * (rates[number] - rates[number - 1]))
+    return MaintenanceCurve(
+        floors=tuple(floor / RATE_SCALE for floor in floors),
+        rates=tuple(rate / RATE_SCALE for rate in rates),
+        cums=tuple(cum / RATE_SCALE**2 for cum in cums),
+    )
+
+
+def _assets(parameters: RiskParametersPublished) -> dict[str, CollateralAsset]:
+    """Every asset listed, and the settlement asset in any case."""
+    settlement = CollateralAsset(
+        asset=parameters.settlement_asset,
+        precision=SETTLEMENT_PRECISION,
+        tiers=(Tier(floor=ExactDecimal(0, 0), weight=ExactDecimal(1, 0)),),
+    )
+    named = {listed.asset: listed for listed in parameters.collateral}
+    return named if settlement.asset in named else named | {settlement.asset: settlement}
+
+
+def _collateral(collateral: CollateralAsset) -> Collateral:
+    tiers = tuple((_rate(tier.floor), _rate(tier.weight)) for tier in collateral.tiers)
+    return Collateral(asset=collateral.asset, precision=collateral.precision, tiers=tiers)
+
+
+def _band_limits(bands: Bands) -> BandLimits:
+    boundaries = (_rate(bands.liquidation), _rate(bands.warning), _rate(bands.buffer))
+    return BandLimits(boundaries=boundaries, hysteresis=_rate(bands.hysteresis))
+
+
+def _correlation(model: NettingModel, underlyings: Sequence[str]) -> list[list[float]]:
+    # Pairs may be listed before their instruments are.
+    pairs = {frozenset((pair.a, pair.b)): _as_float(pair.rho) for pair in model.correlation}
+    known = {names: rho for names, rho in pairs.items() if len(names) == 2 and names <= set(underlyings)}
+    default = _as_float(model.correlation_default) if model.correlation_default else 0.0
+    matrix = correlation_matrix(underlyings, known, default)
+    if not is_positive_semidefinite(matrix):
+        unsound("model.correlation", "no such correlations exist: the matrix is not positive semi-definite")
+    rows: list[list[float]] = matrix.tolist()
+    return rows

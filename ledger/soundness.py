@@ -1,0 +1,134 @@
+"""Whether risk parameters are sound: everything that would make a requirement meaningless is refused.
+
+The correlations' own condition (positive semi-definite) is checked where their matrix is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import NoReturn
+
+from schemas.parameters import (
+    Bands,
+    CollateralAsset,
+    CorrelationPair,
+    Instrument,
+    LiquidationRules,
+    RiskParametersPublished,
+)
+from schemas.refusals import Reason, Refusal
+from schemas.units import CONTRACT_PRECISION, RATE_PRECISION, SETTLEMENT_PRECISION, ExactDecimal
+
+
+def check_sound(parameters: RiskParametersPublished) -> None:
+    """Refusals: `unsound_parameters` and `unsupported`, with the field at fault."""
+    _check_bands(parameters.bands, parameters.liquidation)
+    _check_instruments(parameters.instruments)
+    _check_collateral(parameters.collateral, parameters.settlement_asset)
+    _check_pairs(parameters.model.correlation)
+
+
+def check_succession(parameters: RiskParametersPublished, before: RiskParametersPublished) -> None:
+    """A new set may add instruments and assets, never remove one or change what it means.
+
+    Refusals: `stale_version` and `unsound_parameters`, with the field at fault.
+    """
+    if parameters.version <= before.version:
+        detail = f"must be greater than {before.version}, the version in force"
+        raise Refusal(Reason.STALE_VERSION, "version", detail)
+    if parameters.settlement_asset != before.settlement_asset:
+        unsound("settlement_asset", f"must stay {before.settlement_asset}")
+    instruments = {instrument.symbol: instrument for instrument in parameters.instruments}
+    for old in before.instruments:
+        new = instruments.get(old.symbol)
+        if new is None:
+            unsound("instruments", f"{old.symbol} may not be removed")
+        if _meaning(new) != _meaning(old):
+            unsound("instruments", f"precision and underlying of {old.symbol} may not change")
+    precisions = {asset.asset: asset.precision for asset in parameters.collateral}
+    for held in before.collateral:
+        # The settlement asset is there whether it is listed or not.
+        if held.asset not in precisions and held.asset != before.settlement_asset:
+            unsound("collateral", f"{held.asset} may not be removed")
+        if precisions.get(held.asset, held.precision) != held.precision:
+            unsound("collateral", f"the precision of {held.asset} may not change")
+
+
+def unsound(field: str, detail: str) -> NoReturn:
+    """Refuse the parameters."""
+    raise Refusal(Reason.UNSOUND_PARAMETERS, field, detail)
+
+
+def _meaning(instrument: Instrument) -> tuple[str, int, int]:
+    return instrument.underlying, instrument.price_precision, instrument.size_precision
+
+
+def _check_bands(bands: Bands, liquidation: LiquidationRules) -> None:
+    low, middle, high = (_rate(limit) for limit in (bands.liquidation, bands.warning, bands.buffer))
+    if not low < middle < high:
+        unsound("bands", "liquidation < warning < buffer is needed")
+    if _rate(liquidation.target_ratio) < low + _rate(bands.hysteresis):
+        unsound("liquidation.target_ratio", "must be at least bands.liquidation + bands.hysteresis")
+    if liquidation.mode != "full":
+        raise Refusal(Reason.UNSUPPORTED, "liquidation.mode", "only full liquidation in this version")
+
+
+def _check_instruments(instruments: Iterable[Instrument]) -> None:
+    seen: set[str] = set()
+    for number, instrument in enumerate(instruments):
+        field = f"instruments.{number}"
+        if instrument.symbol in seen:
+            unsound(f"{field}.symbol", f"{instrument.symbol} is listed twice")
+        seen.add(instrument.symbol)
+        if instrument.price_precision + instrument.size_precision > CONTRACT_PRECISION:
+            unsound(f"{field}.size_precision", f"at most {CONTRACT_PRECISION} with the price precision")
+        steps = [(bracket.notional_floor, bracket.maintenance_rate) for bracket in instrument.brackets]
+        _check_floors(f"{field}.brackets", steps)
+        if any(_rate(after) < _rate(before) for (_, before), (_, after) in pairwise(steps)):
+            unsound(f"{field}.brackets", "maintenance rates may not fall")
+
+
+def _check_collateral(collateral: Iterable[CollateralAsset], settlement_asset: str) -> None:
+    seen: set[str] = set()
+    for number, listed in enumerate(collateral):
+        field = f"collateral.{number}"
+        if listed.asset in seen:
+            unsound(f"{field}.asset", f"{listed.asset} is listed twice")
+        seen.add(listed.asset)
+        steps = [(tier.floor, tier.weight) for tier in listed.tiers]
+        _check_floors(f"{field}.tiers", steps)
+        if any(_rate(after) > _rate(before) for (_, before), (_, after) in pairwise(steps)):
+            unsound(f"{field}.tiers", "weights may not rise")
+        if listed.asset == settlement_asset:
+            _check_settlement(field, listed)
+
+
+def _check_settlement(field: str, collateral: CollateralAsset) -> None:
+    if collateral.precision != SETTLEMENT_PRECISION:
+        unsound(f"{field}.precision", f"the settlement asset has {SETTLEMENT_PRECISION} decimals")
+    if any(_rate(tier.weight) != 10**RATE_PRECISION for tier in collateral.tiers):
+        unsound(f"{field}.tiers", "the settlement asset has weight 1")
+
+
+def _check_floors(field: str, steps: Sequence[tuple[ExactDecimal, ExactDecimal]]) -> None:
+    if not steps or steps[0][0].units != 0:
+        unsound(field, "the first floor must be 0")
+    if any(_rate(after) <= _rate(before) for (before, _), (after, _) in pairwise(steps)):
+        unsound(field, "floors must rise")
+
+
+def _check_pairs(pairs: Iterable[CorrelationPair]) -> None:
+    seen: set[frozenset[str]] = set()
+    for number, pair in enumerate(pairs):
+        field = f"model.correlation.{number}"
+        names = frozenset((pair.a, pair.b))
+        if names in seen:
+            unsound(field, f"{pair.a} and {pair.b} are listed twice")
+        seen.add(names)
+        if pair.a == pair.b and _rate(pair.rho) != 10**RATE_PRECISION:
+            unsound(f"{field}.rho", "an underlying's correlation with itself is 1")
+
+
+def _rate(value: ExactDecimal) -> int:
+    return value.at(RATE_PRECISION, "")

@@ -1,0 +1,51 @@
+"""All that the ledger remembers: the fold of every event so far."""
+
+from __future__ import annotations
+
+from ledger.book import Book
+from ledger.eligibility import Credentials
+from ledger.liquidation import Episode
+from ledger.market import Market
+from ledger.repeats import RecentIds
+from ledger.rulebook import Rulebook, compile_rulebook
+from schemas.parameters import RiskParametersPublished
+from schemas.refusals import Reason, Refusal
+
+
+class State:
+    """The book, the market and the rules, and per account what must not be forgotten."""
+
+    def __init__(self) -> None:
+        self.rulebook: Rulebook | None = None
+        self.market = Market()
+        self.book = Book()
+        self.credentials = Credentials()
+        self.applied: list[RecentIds] = []  # event ids, per account
+        self.withdrawals: list[RecentIds] = []  # withdrawal ids that were decided, per account
+        self.episodes: dict[int, Episode] = {}  # open liquidations, by pool
+
+    @property
+    def rules(self) -> Rulebook:
+        """The parameters in force. Refusal: `no_parameters` before the first."""
+        if self.rulebook is None:
+            raise Refusal(Reason.NO_PARAMETERS, "", "no risk parameters were published yet")
+        return self.rulebook
+
+    def open_account(self, name: str) -> int:
+        """A new account with nothing in it."""
+        self.credentials.add_account()
+        self.applied.append(RecentIds())
+        self.withdrawals.append(RecentIds())
+        return self.book.open_account(name)
+
+    def adopt(self, parameters: RiskParametersPublished) -> None:
+        """Put parameters into force. Refusals as `compile_rulebook`; then the old ones stay."""
+        rules = compile_rulebook(parameters, self.rulebook)
+        known_contracts, known_assets = len(self.book.positions.holders), len(self.book.balances.holders)
+        self.rulebook = rules
+        for _ in rules.contracts[known_contracts:]:
+            self.market.add_contract()
+            self.book.positions.add_item()
+        for _ in rules.collateral[known_assets:]:
+            self.market.add_asset()
+            self.book.balances.add_item()

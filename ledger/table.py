@@ -1,0 +1,103 @@
+"""State in columns: one growing array of integers per field, read and written as exact Python integers.
+
+Columns are numpy arrays, so that a set of pools can be evaluated over them and a snapshot is their
+bytes (little-endian on every machine). Single cells go through a memoryview, which is faster than numpy's own indexing and
+raises where numpy would wrap. An amount that does not fit 64 bits is kept beside its column.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Width = Literal["i1", "i4", "i8"]
+_FIRST_CAPACITY: Final = 64
+_ELSEWHERE: Final = -(2**63)  # marks a cell whose value is kept in `wide`
+
+
+class Column:
+    """A growing column of small integers: ids, links, flags, counts, times.
+
+    OverflowError or ValueError when a value does not fit: nothing wraps.
+    """
+
+    __slots__ = ("array", "count", "fill", "view")
+
+    def __init__(self, width: Width, fill: int = 0) -> None:
+        self.fill = fill
+        self.count = 0
+        self._adopt(np.full(_FIRST_CAPACITY, fill, dtype=width))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, row: int) -> int:
+        return self.view[row]
+
+    def __setitem__(self, row: int, value: int) -> None:
+        self.view[row] = value
+
+    def grow(self) -> None:
+        """One more cell, holding the fill value."""
+        if self.count == len(self.array):
+            larger = np.full(2 * self.count, self.fill, dtype=self.array.dtype)
+            larger[: self.count] = self.array
+            self._adopt(larger)
+        self.count += 1
+
+    def used(self) -> NDArray[np.signedinteger]:
+        """The cells in use, without a copy."""
+        return self.array[: self.count]
+
+    def to_bytes(self) -> bytes:
+        """The cells in use, little-endian."""
+        return self.used().astype(self._stored(), copy=False).tobytes()
+
+    def load(self, data: bytes) -> None:
+        """Become what `to_bytes` wrote."""
+        cells = np.frombuffer(data, dtype=self._stored())
+        room = np.full(max(_FIRST_CAPACITY, len(cells)), self.fill, dtype=self.array.dtype)
+        room[: len(cells)] = cells
+        self._adopt(room)
+        self.count = len(cells)
+
+    def _adopt(self, array: NDArray[np.signedinteger]) -> None:
+        self.array = array
+        self.view: memoryview[int] = memoryview(array)  # type: ignore[arg-type]
+
+    def _stored(self) -> np.dtype[np.signedinteger]:
+        return self.array.dtype.newbyteorder("<")
+
+
+class AmountColumn(Column):
+    """A growing column of amounts of any size: 64 bits in the array, the rare others beside it."""
+
+    __slots__ = ("wide",)
+
+    def __init__(self) -> None:
+        self.wide: dict[int, int] = {}
+        super().__init__("i8")
+
+    def __getitem__(self, row: int) -> int:
+        value = self.view[row]
+        return value if value != _ELSEWHERE else self.wide[row]
+
+    def __setitem__(self, row: int, value: int) -> None:
+        if self.wide:
+            self.wide.pop(row, None)
+        if -(2**63) < value < 2**63:
+            self.view[row] = value
+        else:
+            self.wide[row] = value
+            self.view[row] = _ELSEWHERE
+
+    def total(self) -> int:
+        """The exact sum of all cells in use."""
+        cells = self.used()
+        if self.wide:
+            cells = cells[cells != _ELSEWHERE]
+        # 32-bit halves cannot overflow 64 bits below 2**31 rows.
+        high, low = int((cells >> 32).sum()), int((cells & 0xFFFFFFFF).sum())
+        return (high << 32) + low + sum(self.wide.values())

@@ -1,0 +1,100 @@
+"""The figures of pools: equity, gross, net, requirement, initial margin.
+
+`evaluate` is the one function that values a set of pools; whatever decides which pools need a look
+(a tick, an index, an auditor) comes here for the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ledger.arithmetic import multiply_requirement, round_requirement
+from ledger.book import MODES, Book
+from ledger.collateral import asset_value, collateral_value
+from ledger.margin import Requirement, cross_requirement, netting_requirement
+from ledger.market import Market
+from ledger.rulebook import RATE_SCALE, Rulebook
+from schemas.events import Mode
+from schemas.outputs import RegimeName
+from schemas.units import SETTLEMENT_PRECISION
+
+_VALUE_SCALE = 10**SETTLEMENT_PRECISION
+
+
+class Figures(NamedTuple):
+    """What a pool is worth (equity: 8 decimals) and must hold (the others: 6 decimals)."""
+
+    equity: int
+    gross: int
+    net: int
+    requirement: int
+    initial: int
+    regime: RegimeName
+
+
+class Exposure(NamedTuple):
+    """The positions of a pool, in the order of their symbols."""
+
+    contracts: list[int]
+    values: list[int]  # signed notional at the mark, in settlement units
+    weights: list[float]  # signed maintenance margin
+    unrealised: int  # in settlement units
+
+
+def evaluate(book: Book, market: Market, rules: Rulebook, pools: Iterable[int]) -> list[Figures]:
+    """The figures of each pool in its account's mode, from scratch."""
+    mode, account = book.accounts.mode, book.pools.account
+    return [evaluate_as(book, market, rules, pool, MODES[mode[account[pool]]]) for pool in pools]
+
+
+def evaluate_as(book: Book, market: Market, rules: Rulebook, pool: int, mode: Mode) -> Figures:
+    """The figures a pool has, or would have, in a mode."""
+    exposure = exposure_of(book, market, rules, pool)
+    counts_all = mode == "portfolio" or rules.cross_counts_all
+    balances = book.balances
+    held = ((balances.item[row], balances.amount[row]) for row in balances.rows(pool))
+    collateral = collateral_value(held, market.index.price, rules, counts_all=counts_all)
+    margin = requirement_of(exposure, rules, mode)
+    requirement = round_requirement(margin.requirement)
+    return Figures(
+        equity=collateral + exposure.unrealised,
+        gross=round_requirement(margin.gross),
+        net=round_requirement(margin.net),
+        requirement=requirement,
+        initial=multiply_requirement(requirement, rules.initial_multiplier, RATE_SCALE),
+        regime=margin.regime,
+    )
+
+
+def exposure_of(book: Book, market: Market, rules: Rulebook, pool: int) -> Exposure:
+    """Value every position of a pool at its mark."""
+    contracts, values, weights, unrealised = [], [], [], 0
+    positions, marks = book.positions, market.marks.price
+    for row in positions.rows(pool):
+        contract = positions.item[row]
+        terms = rules.contracts[contract]
+        value = positions.size[row] * marks[contract] * terms.value_scale
+        margin = terms.curve.margin(abs(value) / _VALUE_SCALE)
+        contracts.append(contract)
+        values.append(value)
+        weights.append(margin if value >= 0 else -margin)
+        unrealised += value - positions.cost[row]
+    return Exposure(contracts, values, weights, unrealised)
+
+
+def requirement_of(exposure: Exposure, rules: Rulebook, mode: Mode) -> Requirement:
+    """The unrounded requirement of an exposure in a mode."""
+    if mode == "cross":
+        return cross_requirement(exposure.weights)
+    underlyings = [rules.contracts[contract].underlying for contract in exposure.contracts]
+    return netting_requirement(exposure.weights, underlyings, rules)
+
+
+def plain_value(book: Book, market: Market, rules: Rulebook, pool: int) -> int:
+    """All balances of a pool at index prices, without haircut, in settlement units."""
+    balances, index = book.balances, market.index.price
+    return sum(
+        asset_value(balances.item[row], balances.amount[row], index[balances.item[row]], rules)
+        for row in balances.rows(pool)
+    )

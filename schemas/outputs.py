@@ -1,0 +1,217 @@
+"""Output events: what the ledger says, one dataclass for each `type`.
+
+Every output names its `cause` (the event id of the input that made it happen) and carries that input's
+`ts`. Its place in the journal, `(shard, page, index)`, is added when its page is closed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from schemas.events import Mode, Side
+from schemas.units import ExactDecimal
+
+BandName = Literal["healthy", "buffer", "warning", "liquidation"]
+RegimeName = Literal["calm", "breakdown", "panic", "floor", "gross"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginRequirementComputed:
+    """The margin of one pool. `ratio` is null without a requirement, `saving` without gross."""
+
+    type: Literal["margin_requirement_computed"] = "margin_requirement_computed"
+    account_id: str
+    pool: str
+    mode: Mode
+    equity: ExactDecimal
+    requirement: ExactDecimal
+    initial: ExactDecimal
+    gross: ExactDecimal
+    net: ExactDecimal
+    regime: RegimeName
+    ratio: ExactDecimal | None
+    band: BandName
+    saving: ExactDecimal | None
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginBandChanged:
+    """A pool crossed 150, 130 or 110 %."""
+
+    type: Literal["margin_band_changed"] = "margin_band_changed"
+    account_id: str
+    pool: str
+    from_: BandName
+    to: BandName
+    ratio: ExactDecimal | None
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiquidationOrder:
+    """What to close: the side and quantity to trade, and the mark when it was decided."""
+
+    symbol: str
+    side: Side
+    quantity: ExactDecimal
+    mark: ExactDecimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiquidationTriggered:
+    """A pool stands below the liquidation ratio: these positions are to be closed."""
+
+    type: Literal["liquidation_triggered"] = "liquidation_triggered"
+    account_id: str
+    pool: str
+    liquidation_id: str
+    equity: ExactDecimal
+    requirement: ExactDecimal
+    ratio: ExactDecimal | None
+    orders: tuple[LiquidationOrder, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiquidationCancelled:
+    """The pool recovered to the target ratio before its liquidation was finished."""
+
+    type: Literal["liquidation_cancelled"] = "liquidation_cancelled"
+    account_id: str
+    pool: str
+    liquidation_id: str
+    ratio: ExactDecimal | None
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiquidationCompleted:
+    """Nothing is left to close. `shortfall` is what the insurance fund paid."""
+
+    type: Literal["liquidation_completed"] = "liquidation_completed"
+    account_id: str
+    pool: str
+    liquidation_id: str
+    fee: ExactDecimal
+    shortfall: ExactDecimal
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InsuranceFundDrawn:
+    """The insurance fund made good what a liquidated pool could not pay."""
+
+    type: Literal["insurance_fund_drawn"] = "insurance_fund_drawn"
+    account_id: str
+    pool: str
+    liquidation_id: str
+    asset: str
+    amount: ExactDecimal
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawalApproved:
+    """The amount has left the balance; it may be paid out."""
+
+    type: Literal["withdrawal_approved"] = "withdrawal_approved"
+    account_id: str
+    withdrawal_id: str
+    asset: str
+    amount: ExactDecimal
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawalRejected:
+    """Not granted, and nothing moved. `reasons` lists every unmet condition, `reason` the first."""
+
+    type: Literal["withdrawal_rejected"] = "withdrawal_rejected"
+    account_id: str
+    withdrawal_id: str
+    asset: str
+    amount: ExactDecimal
+    reason: str
+    reasons: tuple[str, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginModeChanged:
+    """The account is margined in another mode from here on."""
+
+    type: Literal["margin_mode_changed"] = "margin_mode_changed"
+    account_id: str
+    from_: Mode
+    to: Mode
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginModeRejected:
+    """Not granted. `reasons` lists every unmet condition, `reason` the first."""
+
+    type: Literal["margin_mode_rejected"] = "margin_mode_rejected"
+    account_id: str
+    mode: Mode
+    reason: str
+    reasons: tuple[str, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRefused:
+    """A dead letter: an input that was not applied, where it stood, and why."""
+
+    type: Literal["event_refused"] = "event_refused"
+    reason: str
+    field: str
+    detail: str
+    account_id: str | None = None
+    event_id: str | None = None
+    topic: str
+    partition: int
+    offset: int
+    excerpt: str
+
+
+LedgerOutput = (
+    MarginRequirementComputed
+    | MarginBandChanged
+    | LiquidationTriggered
+    | LiquidationCancelled
+    | LiquidationCompleted
+    | InsuranceFundDrawn
+    | WithdrawalApproved
+    | WithdrawalRejected
+    | MarginModeChanged
+    | MarginModeRejected
+)
+Output = LedgerOutput | EventRefused
+
+OUTPUT_TOPIC_OF: Final[dict[str, str]] = {
+    "margin_requirement_computed": "margin-requirements",
+    "margin_band_changed": "margin-alerts",
+    "liquidation_triggered": "liquidations",
+    "liquidation_cancelled": "liquidations",
+    "liquidation_completed": "liquidations",
+    "insurance_fund_drawn": "liquidations",
+    "withdrawal_approved": "decisions",
+    "withdrawal_rejected": "decisions",
+    "margin_mode_changed": "decisions",
+    "margin_mode_rejected": "decisions",
+    "event_refused": "dead-letters",
+}
+OUTPUT_TOPICS: Final = tuple(dict.fromkeys(OUTPUT_TOPIC_OF.values()))

@@ -1,0 +1,134 @@
+"""The risk parameters: what an exchange decides, and the ledger obeys.
+
+These are the words only. Whether they are sound together is decided by `ledger.rulebook`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.units import (
+    Correlation,
+    Count,
+    Identifier,
+    NotNegative,
+    Positive,
+    Precision,
+    Symbol,
+    Timestamp,
+    UnitInterval,
+    Version,
+    VolumeDays,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bracket:
+    """From this notional upwards, maintenance margin grows at this rate."""
+
+    notional_floor: NotNegative
+    maintenance_rate: UnitInterval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """A linear perpetual, quoted in the settlement asset."""
+
+    symbol: Symbol
+    underlying: Symbol
+    price_precision: Precision
+    size_precision: Precision
+    brackets: tuple[Bracket, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tier:
+    """From this value upwards, collateral counts with this weight."""
+
+    floor: NotNegative
+    weight: UnitInterval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollateralAsset:
+    """An asset that accounts may hold, and what it is worth as collateral."""
+
+    asset: Symbol
+    precision: Precision
+    tiers: tuple[Tier, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrelationPair:
+    """The correlation of the returns of two underlyings."""
+
+    a: Symbol
+    b: Symbol
+    rho: Correlation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NettingModel:
+    """The worst of three correlation regimes, floored at a share of gross (see `ledger.margin`)."""
+
+    kind: Literal["netting"]
+    floor: UnitInterval
+    breakdown: UnitInterval
+    panic: UnitInterval
+    correlation: tuple[CorrelationPair, ...]
+    correlation_default: Correlation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bands:
+    """Margin ratios below which a pool is in the buffer, in warning, in liquidation."""
+
+    buffer: Positive
+    warning: Positive
+    liquidation: Positive
+    hysteresis: NotNegative
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EligibilityRules:
+    """What an account must show before it may use portfolio margin."""
+
+    volume: NotNegative
+    volume_days: VolumeDays
+    equity: NotNegative
+    identity: bool
+    security: bool
+    fills: Count
+    trading_days: Count
+    disclosure_version: Count
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiquidationRules:
+    """How a pool is liquidated, and what that costs."""
+
+    mode: Literal["full", "partial"]
+    fee_rate: UnitInterval
+    target_ratio: Positive
+    step: UnitInterval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskParametersPublished:
+    """A whole new set of risk parameters; `version` is greater than that of the set before."""
+
+    type: Literal["risk_parameters_published"] = "risk_parameters_published"
+    event_id: Identifier
+    ts: Timestamp
+    version: Version
+    settlement_asset: Symbol
+    instruments: tuple[Instrument, ...]
+    collateral: tuple[CollateralAsset, ...]
+    model: NettingModel
+    bands: Bands
+    initial_multiplier: Positive
+    publish_tolerance: NotNegative
+    cross_collateral: Literal["settlement", "all"] | None = None
+    eligibility: EligibilityRules
+    liquidation: LiquidationRules

@@ -1,0 +1,214 @@
+"""The edge: bytes from outside become an event, or a `Refusal` that names the field and the reason.
+
+The only file that knows pydantic. Everything here is strict: no coercion, no unknown fields, no
+duplicate keys, and limits on size, depth and digits that do not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, NoReturn, get_args
+
+from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
+
+from schemas import parameters
+from schemas.events import TOPIC_OF, AccountEvent, Event, PriceEvent
+from schemas.refusals import Reason, Refusal
+from schemas.units import (
+    DECIMAL_PATTERN,
+    MAX_DEPTH,
+    MAX_EVENT_BYTES,
+    MAX_PARAMETERS_BYTES,
+    ExactDecimal,
+    is_identifier,
+    parse_decimal,
+)
+
+EXCERPT_BYTES: Final = 160
+
+
+def _decimal_schema(_cls: type, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
+    return core_schema.no_info_after_validator_function(
+        parse_decimal,
+        core_schema.str_schema(strict=True, metadata={"pydantic_js_updates": {"pattern": DECIMAL_PATTERN}}),
+    )
+
+
+def _register_with_pydantic() -> None:
+    """Teach pydantic the vocabulary from here, so that the vocabulary need not know pydantic."""
+    setattr(ExactDecimal, "__get_pydantic_core_schema__", classmethod(_decimal_schema))  # noqa: B010
+    strict = {"strict": True, "extra": "forbid"}
+    words = [
+        parameters.Bracket,
+        parameters.Instrument,
+        parameters.Tier,
+        parameters.CollateralAsset,
+        parameters.CorrelationPair,
+        parameters.NettingModel,
+        parameters.Bands,
+        parameters.EligibilityRules,
+        parameters.LiquidationRules,
+        parameters.RiskParametersPublished,
+        *get_args(PriceEvent),
+        *get_args(AccountEvent),
+    ]
+    for word in words:
+        setattr(word, "__pydantic_config__", strict)  # noqa: B010
+
+
+_register_with_pydantic()
+_EVENT: Final[TypeAdapter[Event]] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+
+
+def decode(raw: bytes | None) -> Event:
+    """Read one input event. Refusal: any wire reason of `Reason`, with the field at fault."""
+    if raw is None:
+        raise Refusal(Reason.TOMBSTONE, "", "the record has no value")
+    document = _parse(raw)
+    try:
+        return _EVENT.validate_json(raw)
+    except ValidationError as error:
+        refusal = _refusal_of(error.errors(include_url=False)[0])
+    except RecursionError:
+        refusal = Refusal(Reason.TOO_DEEP, "", "nested too deeply")
+    account_id, event_id = _readable_ids(document)
+    raise refusal.about(account_id=account_id, event_id=event_id)
+
+
+def excerpt(raw: bytes | None) -> str:
+    """The beginning of a record for a person to look at: bounded, escaped to printable ASCII."""
+    text = (raw or b"")[:EXCERPT_BYTES].decode("utf-8", "backslashreplace")
+    return text.encode("unicode_escape").decode("ascii")
+
+
+def topic_of(raw: bytes | None) -> str:
+    """The topic that a record's `type` belongs to, "" when that cannot be read."""
+    try:
+        document = _parse(raw or b"")
+    except Refusal:
+        return ""
+    kind = document.get("type")
+    return TOPIC_OF.get(kind, "") if isinstance(kind, str) else ""
+
+
+def _parse(raw: bytes) -> dict[str, Any]:
+    """The record as a JSON object, within the limits and without duplicate keys."""
+    if len(raw) > MAX_PARAMETERS_BYTES:
+        raise Refusal(Reason.TOO_LARGE, "", f"at most {MAX_PARAMETERS_BYTES} bytes")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refusal(Reason.INVALID_UTF8, "", f"not UTF-8 at byte {error.start}") from None
+    _check_depth(text)
+    document = _load(text)
+    if not isinstance(document, dict):
+        raise Refusal(Reason.NOT_AN_OBJECT, "", "a JSON object is needed")
+    if len(raw) > MAX_EVENT_BYTES and document.get("type") != "risk_parameters_published":
+        raise Refusal(Reason.TOO_LARGE, "", f"at most {MAX_EVENT_BYTES} bytes")
+    return document
+
+
+_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_BRACKETS = re.compile(r"[][{}]")
+
+
+def _check_depth(text: str) -> None:
+    # Counting is cheap and settles almost every record; only then are the brackets walked.
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    for bracket in _BRACKETS.finditer(_STRINGS.sub("", text)):
+        depth += 1 if bracket.group() in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise Refusal(Reason.TOO_DEEP, "", f"nested more than {MAX_DEPTH} deep")
+
+
+def _load(text: str) -> object:
+    try:
+        return json.loads(
+            text, object_pairs_hook=_unique, parse_int=_short_integer, parse_constant=_no_such_constant
+        )
+    except Refusal:
+        raise
+    except ValueError:
+        raise Refusal(Reason.INVALID_JSON, "", "not valid JSON") from None
+
+
+def _unique(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+    document: dict[str, object] = {}
+    for name, value in pairs:
+        if name in document:
+            raise Refusal(Reason.DUPLICATE_KEY, _printable(name), "the field is given twice")
+        if isinstance(value, _LongInteger):
+            raise Refusal(Reason.OUT_OF_RANGE, _printable(name), f"an integer of {value.digits} digits")
+        if isinstance(value, str) and not value.isascii() and _has_lone_surrogate(value):
+            raise Refusal(Reason.INVALID_VALUE, _printable(name), "half of a surrogate pair is no character")
+        document[name] = value
+    return document
+
+
+class _LongInteger:
+    """Stands for an integer that no field can hold, so that it is never made a number."""
+
+    def __init__(self, digits: int) -> None:
+        self.digits = digits
+
+
+def _short_integer(digits: str) -> int | _LongInteger:
+    # Python's own limit on digits can be set from outside; ours cannot.
+    return int(digits) if len(digits) <= 20 else _LongInteger(len(digits))
+
+
+def _has_lone_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _no_such_constant(name: str) -> NoReturn:
+    raise Refusal(Reason.INVALID_JSON, "", f"{name} is not JSON")
+
+
+def _readable_ids(document: dict[str, Any]) -> tuple[str | None, str | None]:
+    account_id, event_id = document.get("account_id"), document.get("event_id")
+    return (
+        account_id if isinstance(account_id, str) and is_identifier(account_id) else None,
+        event_id if isinstance(event_id, str) and is_identifier(event_id) else None,
+    )
+
+
+_REASON_OF_ERROR: Final = {
+    "missing": (Reason.MISSING_FIELD, "the field is needed"),
+    "missing_argument": (Reason.MISSING_FIELD, "the field is needed"),
+    "missing_keyword_only_argument": (Reason.MISSING_FIELD, "the field is needed"),
+    "unexpected_keyword_argument": (Reason.UNKNOWN_FIELD, "no such field in this event"),
+    "extra_forbidden": (Reason.UNKNOWN_FIELD, "no such field in this event"),
+    "literal_error": (Reason.INVALID_VALUE, "not one of the values allowed"),
+    "json_invalid": (Reason.INVALID_JSON, "not valid JSON"),
+}
+
+
+def _refusal_of(error: ErrorDetails) -> Refusal:
+    kind = error["type"]
+    if kind == "union_tag_not_found":
+        return Refusal(Reason.MISSING_FIELD, "type", "the field is needed")
+    if kind == "union_tag_invalid":
+        return Refusal(Reason.UNKNOWN_TYPE, "type", "no event of this type")
+    field = _path(error["loc"])
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, Refusal):
+        return Refusal(cause.reason, field, cause.detail)
+    if kind == "literal_error" and not isinstance(error["input"], str):
+        return Refusal(Reason.WRONG_TYPE, field, "another JSON type is needed")
+    reason, detail = _REASON_OF_ERROR.get(kind, (Reason.WRONG_TYPE, "another JSON type is needed"))
+    return Refusal(reason, field, detail)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    # The first element is the event type that the union chose.
+    return ".".join(_printable(str(step)) for step in location[1:])
+
+
+def _printable(name: str) -> str:
+    return name[:64].encode("unicode_escape").decode("ascii")
