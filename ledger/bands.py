@@ -14,8 +14,8 @@ HEALTHY: Final = 0
 LIQUIDATION: Final = 3
 
 # A requirement has fewer decimals than equity.
-REQUIREMENT_SCALE: Final = 10 ** (SETTLEMENT_PRECISION - REQUIREMENT_PRECISION)
-_LIMIT_SCALE: Final = 10**RATE_PRECISION
+REQUIREMENT_SCALE: Final[int] = 10 ** (SETTLEMENT_PRECISION - REQUIREMENT_PRECISION)
+_LIMIT_SCALE: Final[int] = 10**RATE_PRECISION
 
 
 def is_at_least(equity: int, requirement: int, ratio: int) -> bool:

@@ -43,7 +43,8 @@ def decide_withdrawal(state: State, event: WithdrawalRequested) -> Booking:
 
     def book(account: int) -> Booked:
         reasons = _withdrawal_reasons(state, account, event.withdrawal_id, asset, amount)
-        state.withdrawals[account].remember(event.withdrawal_id, event.ts)
+        if event.withdrawal_id not in state.withdrawals[account]:
+            state.withdrawals[account].remember(event.withdrawal_id, event.ts)
         if reasons:
             return Booked([_withdrawal_rejected(event, reasons)], publish=False)
         state.book.pay(state.book.accounts.pool[account], asset, -amount, EXTERNAL, rules)
@@ -52,9 +53,7 @@ def decide_withdrawal(state: State, event: WithdrawalRequested) -> Booking:
     return book
 
 
-def _withdrawal_reasons(
-    state: State, account: int, withdrawal_id: str, asset: int, amount: int
-) -> list[str]:
+def _withdrawal_reasons(state: State, account: int, withdrawal_id: str, asset: int, amount: int) -> list[str]:
     pool = state.book.accounts.pool[account]
     conditions = {
         "liquidating": pool not in state.episodes,
@@ -132,9 +131,7 @@ def _mode_reasons(state: State, account: int, event: MarginModeRequested) -> lis
     figures = evaluate_as(state.book, state.market, state.rules, pool, event.mode)
     if event.mode == "portfolio":
         rules = state.rules.parameters.eligibility
-        reasons += unmet_conditions(
-            state.credentials, account, rules, equity=figures.equity, ts=event.ts
-        )
+        reasons += unmet_conditions(state.credentials, account, rules, equity=figures.equity, ts=event.ts)
     if figures.equity < figures.initial * REQUIREMENT_SCALE:
         reasons.append("insufficient_margin")
     return reasons

@@ -77,8 +77,7 @@ def unmet_conditions(
     """
     flags = credentials.flags[account]
     experienced = flags & EXPERIENCE_ATTESTED or (
-        credentials.fills[account] >= rules.fills
-        and credentials.trading_days[account] >= rules.trading_days
+        credentials.fills[account] >= rules.fills and credentials.trading_days[account] >= rules.trading_days
     )
     volume = credentials.volume(account, ts, rules.volume_days)
     conditions = {
@@ -87,8 +86,6 @@ def unmet_conditions(
         "identity_not_verified": flags & IDENTITY_VERIFIED or not rules.identity,
         "security_not_completed": flags & SECURITY_COMPLETED or not rules.security,
         "experience_not_shown": experienced,
-        "risk_disclosure_not_accepted": (
-            credentials.disclosure_version[account] >= rules.disclosure_version
-        ),
+        "risk_disclosure_not_accepted": (credentials.disclosure_version[account] >= rules.disclosure_version),
     }
     return [code for code, met in conditions.items() if not met]

@@ -76,10 +76,11 @@ def _set_mark(state: State, event: MarkPrice) -> list[int]:
 def _set_index(state: State, event: IndexPrice) -> list[int]:
     asset = state.rules.asset(event.asset)
     price = event.price.at(INDEX_PRECISION, "price")
+    if asset == state.rules.settlement:  # worth 1 by definition, whatever its index says
+        return []
     state.market.index.require_order(asset, event.ts)
     state.market.index.update(asset, price, event.ts)
-    # The settlement asset is worth 1 by definition, whatever its index says.
-    return [] if asset == state.rules.settlement else state.book.balances.pools_holding(asset)
+    return state.book.balances.pools_holding(asset)
 
 
 def _charge_funding(state: State, event: FundingRate) -> list[int]:
@@ -179,7 +180,9 @@ def _not_yet(_state: State, event: Any) -> Booking:
     raise Refusal(Reason.UNSUPPORTED, "type", f"{event.type} is not supported in this version")
 
 
-_BROADCAST: Final[dict[type[RiskParametersPublished | PriceEvent] | Any, Callable[[State, Any], list[int]]]] = {
+_BROADCAST: Final[
+    dict[type[RiskParametersPublished | PriceEvent] | Any, Callable[[State, Any], list[int]]]
+] = {
     RiskParametersPublished: _adopt_parameters,
     MarkPrice: _set_mark,
     IndexPrice: _set_index,

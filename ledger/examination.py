@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ledger.arithmetic import multiply_divide_floor
 from ledger.bands import (
     BANDS,
     LIQUIDATION,
@@ -17,7 +18,6 @@ from ledger.bands import (
     margin_ratio,
     next_band,
 )
-from ledger.arithmetic import multiply_divide_floor
 from ledger.book import INSURANCE, MODES
 from ledger.liquidation import Episode, full_closure, settle
 from ledger.rulebook import RATE_SCALE
@@ -43,9 +43,7 @@ class Cause(NamedTuple):
     ts: int
 
 
-def examine(
-    state: State, pools: Iterable[int], cause: Cause, *, publish: bool = False
-) -> list[LedgerOutput]:
+def examine(state: State, pools: Iterable[int], cause: Cause, *, publish: bool = False) -> list[LedgerOutput]:
     """Outputs for each pool, in the order given. With `publish` its requirement in any case."""
     pools = list(pools)
     outputs: list[LedgerOutput] = []
@@ -162,9 +160,7 @@ def _complete(state: State, pool: int, episode: Episode, cause: Cause) -> Iterat
         )
 
 
-def _requirement_computed(
-    state: State, pool: int, figures: Figures, band: int, cause: Cause
-) -> LedgerOutput:
+def _requirement_computed(state: State, pool: int, figures: Figures, band: int, cause: Cause) -> LedgerOutput:
     account = state.book.pools.account[pool]
     return MarginRequirementComputed(
         account_id=state.book.accounts.names[account],

@@ -81,7 +81,13 @@ class Holdings:
 
     def columns(self) -> dict[str, Column]:
         """Every column by name, for snapshots and hashes."""
-        fixed = {"pool": self.pool, "item": self.item, "next": self.next, "slot": self.slot, "first": self.first}
+        fixed = {
+            "pool": self.pool,
+            "item": self.item,
+            "next": self.next,
+            "slot": self.slot,
+            "first": self.first,
+        }
         per_item = {f"holders.{item}": holders for item, holders in enumerate(self.holders)}
         return fixed | per_item | self.amounts
 

@@ -44,9 +44,7 @@ def cross_requirement(weights: Sequence[float]) -> Requirement:
     return Requirement(gross, net, gross, "gross")
 
 
-def netting_requirement(
-    weights: Sequence[float], underlyings: Sequence[int], rules: Rulebook
-) -> Requirement:
+def netting_requirement(weights: Sequence[float], underlyings: Sequence[int], rules: Rulebook) -> Requirement:
     """Portfolio margin of signed maintenance margins, each with the underlying it moves with."""
     gross, net = _gross_and_net(weights)
     correlated, independent = _exposures(weights, underlyings, rules.correlation)
@@ -54,7 +52,7 @@ def netting_requirement(
     variances = (
         correlated,
         theta * correlated + (1.0 - theta) * independent,
-        (1.0 - panic) * correlated + panic * (net * net),
+        (1.0 - panic) * correlated + panic * net * net,
     )
     # Rounding can leave a fully hedged pool a hair below zero.
     calm, breakdown, together = (math.sqrt(max(variance, 0.0)) for variance in variances)

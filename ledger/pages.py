@@ -40,7 +40,7 @@ class Run(NamedTuple):
     topic: str
     partition: int
     first: int
-    count: int
+    length: int
 
 
 class Coordinates(NamedTuple):
@@ -82,7 +82,7 @@ class Page:
         return [
             Coordinates(run.topic, run.partition, run.first + step)
             for run in self.runs
-            for step in range(run.count)
+            for step in range(run.length)
         ]
 
 
@@ -115,7 +115,9 @@ def seal(
     return replace(unsealed, hash=page_hash(unsealed))
 
 
-def seal_genesis(shard: int, closed_at_ms: int, engine_version: int, facts: dict[str, Any], resume: Resume) -> Page:
+def seal_genesis(
+    shard: int, closed_at_ms: int, engine_version: int, facts: dict[str, Any], resume: Resume
+) -> Page:
     """Page 0: what the shard is (`facts`, plain JSON values) and where its inputs begin."""
     return seal(
         shard=shard,
@@ -197,8 +199,8 @@ def _runs(coordinates: Iterable[Coordinates]) -> tuple[Run, ...]:
     runs: list[Run] = []
     for topic, partition, offset in coordinates:
         last = runs[-1] if runs else None
-        if last and (last.topic, last.partition, last.first + last.count) == (topic, partition, offset):
-            runs[-1] = last._replace(count=last.count + 1)
+        if last and (last.topic, last.partition, last.first + last.length) == (topic, partition, offset):
+            runs[-1] = last._replace(length=last.length + 1)
         else:
             runs.append(Run(topic, partition, offset, 1))
     return tuple(runs)

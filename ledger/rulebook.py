@@ -23,6 +23,7 @@ from schemas.refusals import Reason, Refusal
 from schemas.units import RATE_PRECISION, SETTLEMENT_PRECISION, ExactDecimal
 
 RATE_SCALE: Final = 10**RATE_PRECISION
+VALUE_SCALE: Final = 10**SETTLEMENT_PRECISION
 Listed = TypeVar("Listed", Instrument, CollateralAsset)
 
 
@@ -38,8 +39,9 @@ class MaintenanceCurve:
     rates: tuple[float, ...]
     cums: tuple[float, ...]
 
-    def margin(self, notional: float) -> float:
-        """Maintenance margin of a notional >= 0."""
+    def margin(self, value: int) -> float:
+        """Maintenance margin of a signed value in settlement units: f(|value|)."""
+        notional = float(abs(value)) / VALUE_SCALE
         bracket = len(self.floors) - 1
         while self.floors[bracket] > notional:
             bracket -= 1

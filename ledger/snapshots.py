@@ -81,7 +81,9 @@ def _facts(state: State) -> dict[str, Any]:
         "accounts": state.book.accounts.names,
         "house": [[ledger, name, amount] for (ledger, name), amount in sorted(state.book.house.items())],
         "free": [state.book.positions.free, state.book.balances.free],
-        "wide": {name: sorted(column.wide.items()) for name, column in _amounts(state).items() if column.wide},
+        "wide": {
+            name: sorted(column.wide.items()) for name, column in _amounts(state).items() if column.wide
+        },
         "volume_by_day": [sorted(days.items()) for days in state.credentials.volume_by_day],
         "episodes": [
             [pool, episode.liquidation_id, list(episode.remaining.items()), episode.closed_notional]
@@ -115,7 +117,9 @@ def _columns(state: State) -> dict[str, Column]:
         "balances": state.book.balances.columns(),
         "credentials": state.credentials.columns(),
     }
-    return {f"{group}.{name}": column for group, columns in groups.items() for name, column in columns.items()}
+    return {
+        f"{group}.{name}": column for group, columns in groups.items() for name, column in columns.items()
+    }
 
 
 def _amounts(state: State) -> dict[str, AmountColumn]:

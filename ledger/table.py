@@ -1,8 +1,9 @@
 """State in columns: one growing array of integers per field, read and written as exact Python integers.
 
 Columns are numpy arrays, so that a set of pools can be evaluated over them and a snapshot is their
-bytes (little-endian on every machine). Single cells go through a memoryview, which is faster than numpy's own indexing and
-raises where numpy would wrap. An amount that does not fit 64 bits is kept beside its column.
+bytes (little-endian on every machine). Single cells go through a memoryview, which is faster than
+numpy's own indexing and raises where numpy would wrap. An amount that does not fit 64 bits is kept
+beside its column.
 """
 
 from __future__ import annotations

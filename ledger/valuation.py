@@ -17,9 +17,6 @@ from ledger.market import Market
 from ledger.rulebook import RATE_SCALE, Rulebook
 from schemas.events import Mode
 from schemas.outputs import RegimeName
-from schemas.units import SETTLEMENT_PRECISION
-
-_VALUE_SCALE = 10**SETTLEMENT_PRECISION
 
 
 class Figures(NamedTuple):
@@ -75,7 +72,7 @@ def exposure_of(book: Book, market: Market, rules: Rulebook, pool: int) -> Expos
         contract = positions.item[row]
         terms = rules.contracts[contract]
         value = positions.size[row] * marks[contract] * terms.value_scale
-        margin = terms.curve.margin(abs(value) / _VALUE_SCALE)
+        margin = terms.curve.margin(value)
         contracts.append(contract)
         values.append(value)
         weights.append(margin if value >= 0 else -margin)

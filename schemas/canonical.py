@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from functools import cache
+from typing import Any
 
 from schemas.units import ExactDecimal
 
@@ -23,7 +23,7 @@ def encode(message: object, **more: int) -> bytes:
     return canonical_json(body)
 
 
-def to_plain(message: object) -> dict[str, object]:
+def to_plain(message: Any) -> dict[str, object]:
     """A message as JSON would hold it. Optional fields that are absent are left out."""
     plain: dict[str, object] = {}
     for attribute, name, optional in _layout(type(message)):
@@ -43,7 +43,14 @@ def _plain_value(value: object) -> object:
     return value
 
 
-@cache
-def _layout(kind: type) -> tuple[tuple[str, str, bool], ...]:
+Layout = tuple[tuple[str, str, bool], ...]
+_LAYOUTS: dict[type, Layout] = {}
+
+
+def _layout(kind: type) -> Layout:
     """Per field: its attribute, its name on the wire (`from_` is "from"), whether it may be absent."""
-    return tuple((field.name, field.name.rstrip("_"), field.default is None) for field in fields(kind))
+    layout = _LAYOUTS.get(kind)
+    if layout is None:
+        described = ((field.name, field.name.rstrip("_"), field.default is None) for field in fields(kind))
+        layout = _LAYOUTS[kind] = tuple(described)
+    return layout

@@ -1,0 +1,70 @@
+# Needs Python 3.11 and make, nothing else. Everything is installed into $(VENV), at the versions of
+# constraints.txt, and only when something has changed. `make test PYTHON=python3.12 VENV=/tmp/v` also works.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+INSTALL := $(PIP) install --constraint constraints.txt --no-build-isolation
+# Folders are among the sources, so that a file taken away counts as a change too.
+SOURCES := $(shell find schemas ledger processors -name '__pycache__' -prune -o -print 2>/dev/null)
+LEFTOVERS := build margin_ledger.egg-info
+# `import ledger` must find what is installed, so Python is told not to look where it was started.
+PYTEST := PYTHONSAFEPATH=1 REQUIRE_INSTALLED=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test lint format soak develop clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+run: $(VENV)/.package ## Install, and run the demonstration
+	$(BIN)/margin-ledger demo
+
+test: lint ## Everything that CI runs: lint, then the tests of the installed package
+	$(PYTEST)
+
+lint: $(VENV)/.tools ## Style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.tools ## Put the code into the house style
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+soak: $(VENV)/.tools ## The tests again, with 5,000 examples for each property
+	HYPOTHESIS_PROFILE=soak $(PYTEST)
+
+develop: $(VENV)/.tools ## An editable install, to work on the code; the next `make` undoes it
+	$(INSTALL) --no-deps --editable .
+	rm -rf $(LEFTOVERS) $(VENV)/.package
+
+clean: ## Take away all that make has made
+	test ! -f $(VENV)/pyvenv.cfg || rm -rf $(VENV)
+	rm -rf $(LEFTOVERS) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find schemas ledger processors tests -name '__pycache__' -prune -exec rm -rf {} +
+
+$(VENV)/.python: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --constraint constraints.txt setuptools
+	@touch $@
+
+# A plain, not an editable, install; a build folder left from before could bring deleted modules back.
+$(VENV)/.package: $(VENV)/.python pyproject.toml $(SOURCES)
+	@echo "Installing margin-ledger into $(VENV)"
+	@rm -rf $(LEFTOVERS)
+	@$(INSTALL) .
+	@rm -rf $(LEFTOVERS)
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.python pyproject.toml | $(VENV)/.package
+	@echo "Installing the tools of the tests into $(VENV)"
+	@$(INSTALL) '.[test]'
+	@rm -rf $(LEFTOVERS)
+	@touch $@

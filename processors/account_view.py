@@ -1,0 +1,121 @@
+"""One account as a person wants to see it: portfolio, margin, and what each position contributes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ledger.arithmetic import multiply_divide_floor, round_requirement
+from ledger.bands import BANDS, REQUIREMENT_SCALE, margin_ratio
+from ledger.book import MODES
+from ledger.collateral import asset_value, haircut
+from ledger.contributions import contributions
+from ledger.rulebook import Rulebook
+from ledger.state import State
+from ledger.valuation import Exposure, Figures, evaluate, exposure_of, requirement_of
+from schemas.units import (
+    INDEX_PRECISION,
+    RATIO_PRECISION,
+    REQUIREMENT_PRECISION,
+    SETTLEMENT_PRECISION,
+    format_units,
+)
+
+View = dict[str, Any]
+
+
+class UnknownAccount(ValueError):
+    """The ledger has no such account at that moment."""
+
+
+def view_account(state: State, account_id: str) -> View:
+    """Plain values, decimals as canonical strings. UnknownAccount when there is none of that name."""
+    account = state.book.accounts.numbers.get(account_id)
+    if account is None:
+        raise UnknownAccount(account_id)
+    pool = state.book.accounts.pool[account]
+    [figures] = evaluate(state.book, state.market, state.rules, [pool])
+    episode = state.episodes.get(pool)
+    return {
+        "account_id": account_id,
+        "mode": MODES[state.book.accounts.mode[account]],
+        "band": BANDS[state.book.pools.band[pool]],
+        **_margin(figures),
+        "withdrawable": _withdrawable(state, pool, figures),
+        "liquidation_id": None if episode is None else episode.liquidation_id,
+        "positions": _positions(state, pool),
+        "balances": _balances(state, pool),
+    }
+
+
+def _margin(figures: Figures) -> View:
+    ratio = margin_ratio(figures.equity, figures.requirement)
+    saved = figures.gross - figures.requirement
+    saving = multiply_divide_floor(saved, 10**RATIO_PRECISION, figures.gross) if figures.gross else None
+    return {
+        "equity": format_units(figures.equity, SETTLEMENT_PRECISION),
+        "requirement": format_units(figures.requirement, REQUIREMENT_PRECISION),
+        "initial": format_units(figures.initial, REQUIREMENT_PRECISION),
+        "gross": format_units(figures.gross, REQUIREMENT_PRECISION),
+        "net": format_units(figures.net, REQUIREMENT_PRECISION),
+        "regime": figures.regime,
+        "ratio": None if ratio is None else format_units(ratio, RATIO_PRECISION),
+        "saving": None if saving is None else format_units(saving, RATIO_PRECISION),
+    }
+
+
+def _withdrawable(state: State, pool: int, figures: Figures) -> str:
+    """What may leave in the settlement asset: it fits the balance, and equity stays at initial margin."""
+    if pool in state.episodes:
+        return "0"
+    free = figures.equity - figures.initial * REQUIREMENT_SCALE
+    balance = state.book.balance(pool, state.rules.settlement)
+    return format_units(max(0, min(free, balance)), SETTLEMENT_PRECISION)
+
+
+def _positions(state: State, pool: int) -> list[View]:
+    rules = state.rules
+    exposure = exposure_of(state.book, state.market, rules, pool)
+    shares = _shares(state, pool, exposure, rules)
+    rows = zip(state.book.positions.rows(pool), exposure.values, exposure.weights, shares, strict=True)
+    return [_position(state, row, value, abs(weight), share) for row, value, weight, share in rows]
+
+
+def _shares(state: State, pool: int, exposure: Exposure, rules: Rulebook) -> list[float]:
+    mode = MODES[state.book.accounts.mode[state.book.pools.account[pool]]]
+    underlyings = [rules.contracts[contract].underlying for contract in exposure.contracts]
+    return contributions(exposure.weights, underlyings, requirement_of(exposure, rules, mode), rules)
+
+
+def _position(state: State, row: int, value: int, maintenance: float, share: float) -> View:
+    positions = state.book.positions
+    contract, size, cost = positions.item[row], positions.size[row], positions.cost[row]
+    terms = state.rules.contracts[contract]
+    entry = multiply_divide_floor(cost, 1, size * terms.value_scale)
+    return {
+        "symbol": terms.symbol,
+        "size": format_units(size, terms.size_precision),
+        "entry_price": format_units(entry, terms.price_precision),
+        "mark_price": format_units(state.market.marks.price[contract], terms.price_precision),
+        "notional": format_units(value, SETTLEMENT_PRECISION),
+        "unrealised": format_units(value - cost, SETTLEMENT_PRECISION),
+        "maintenance": format_units(round_requirement(maintenance), REQUIREMENT_PRECISION),
+        "contribution": format_units(round_requirement(share), REQUIREMENT_PRECISION),
+    }
+
+
+def _balances(state: State, pool: int) -> list[View]:
+    return [_balance(state, asset, balance) for asset, balance in state.book.balances_of(pool).items()]
+
+
+def _balance(state: State, asset: int, balance: int) -> View:
+    rules = state.rules
+    collateral, price = rules.collateral[asset], state.market.index.price[asset]
+    value = asset_value(asset, balance, price, rules)
+    settlement = asset == rules.settlement
+    return {
+        "asset": collateral.asset,
+        "balance": format_units(balance, collateral.precision),
+        "index_price": "1" if settlement else format_units(price, INDEX_PRECISION) if price else None,
+        "value": format_units(value, SETTLEMENT_PRECISION),
+        "collateral": format_units(haircut(value, collateral), SETTLEMENT_PRECISION),
+    }

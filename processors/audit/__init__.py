@@ -1,0 +1,1 @@
+"""For the auditor: redo what the ledger did, and compare."""

@@ -1,0 +1,98 @@
+"""`margin-ledger account ID`: portfolio, margin and contributions, now or at a past moment."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.table import Table
+
+from processors.account_view import UnknownAccount, View, view_account
+from processors.cli.console import (
+    Failure,
+    data_option,
+    json_option,
+    ledger_errors,
+    open_ledger,
+    out,
+    print_json,
+)
+from processors.inspection import Moment, after_page, at_time, latest
+from processors.partitioner import partition_of
+from processors.sqlite import SqliteJournal
+from schemas.refusals import Refusal
+
+
+@click.command()
+@click.argument("account_id", metavar="ID")
+@data_option
+@click.option("--at", "time", metavar="TIME", help="As of this time: ISO 8601 (UTC) or milliseconds.")
+@click.option("--page", type=click.IntRange(0), metavar="N", help="As of the end of this page.")
+@json_option
+def account(account_id: str, data: Path, time: str | None, page: int | None, as_json: bool) -> None:
+    """Show an account: what it holds, what it must hold, and what each position contributes."""
+    if time is not None and page is not None:
+        raise click.UsageError("--at and --page exclude each other")
+    ts = None if time is None else _milliseconds(time)
+    journal = open_ledger(data)
+    shard = partition_of(account_id.encode(), journal.shards)
+    with ledger_errors():
+        moment = asyncio.run(_moment(journal, shard, ts, page))
+    try:
+        view = {"shard": shard, "page": moment.page} | view_account(moment.state, account_id)
+    except (UnknownAccount, Refusal):
+        raise Failure(f"account {account_id} is not in the ledger at that moment (shard {shard})") from None
+    if as_json:
+        print_json(view)
+    else:
+        _show(view)
+
+
+async def _moment(journal: SqliteJournal, shard: int, ts: int | None, page: int | None) -> Moment:
+    if ts is not None:
+        return await at_time(journal, shard, ts)
+    return await latest(journal, shard) if page is None else await after_page(journal, shard, page)
+
+
+def _milliseconds(time: str) -> int:
+    if time.isdecimal() and time.isascii():
+        return int(time)
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError:
+        hint = "--at takes 2025-10-10T21:15:00 or milliseconds since 1970"
+        raise click.BadParameter(hint, param_hint="--at") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return int(moment.timestamp() * 1000)
+
+
+def _show(view: View) -> None:
+    title = (
+        f"{view['account_id']} · {view['mode']} · {view['band']} · shard {view['shard']} page {view['page']}"
+    )
+    margin = Table(
+        "equity", "requirement", "initial", "gross", "net", "regime", "ratio", "saving", title=title
+    )
+    margin.add_row(*(_text(view[name]) for name in [str(column.header) for column in margin.columns]))
+    out.print(margin)
+    _print_rows("Positions", view["positions"])
+    _print_rows("Balances", view["balances"])
+    if view["liquidation_id"]:
+        out.print(f"liquidation {view['liquidation_id']} is open", style="bold red")
+    out.print(f"withdrawable: {view['withdrawable']}")
+
+
+def _print_rows(title: str, rows: list[View]) -> None:
+    if not rows:
+        out.print(f"{title}: none")
+        return
+    table = Table(*(name.replace("_", " ") for name in rows[0]), title=title)
+    for row in rows:
+        table.add_row(*map(_text, row.values()))
+    out.print(table)
+
+
+def _text(value: str | None) -> str:
+    return "-" if value is None else value

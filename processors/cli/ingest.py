@@ -1,0 +1,74 @@
+"""`margin-ledger ingest FILE...`: validate events and append them to the input topics."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from processors.cli.console import (
+    Failure,
+    data_option,
+    err,
+    json_option,
+    ledger_errors,
+    out,
+    print_json,
+    progress_bar,
+)
+from processors.ingestion import Ingested, ingest_file
+from processors.sqlite import SqliteJournal, existing_shards
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(allow_dash=True))
+@data_option
+@click.option(
+    "--shards", type=click.IntRange(1, 1024), help="How many shards a new ledger gets (default: 1)."
+)
+@json_option
+def ingest(files: tuple[str, ...], data: Path, shards: int | None, as_json: bool) -> None:
+    """Validate events (JSON lines) and append them to the input topics.
+
+    Good lines are appended, the others are listed with their line number and reason; the exit code is
+    then 1. Ingesting a file twice does no harm: the ledger applies nothing twice.
+    """
+    with ledger_errors():
+        journal = SqliteJournal.create(data, shards or existing_shards(data) or 1)
+        reports = [_ingest(name, journal) for name in files]
+    if as_json:
+        print_json([_plain(report) for report in reports])
+    else:
+        _show(reports)
+    if any(report.refused for report in reports):
+        raise SystemExit(1)
+
+
+def _ingest(name: str, journal: SqliteJournal) -> Ingested:
+    try:
+        with click.open_file(name, "rb") as stream:
+            size = Path(name).stat().st_size if Path(name).is_file() else None
+            with progress_bar(f"ingesting {name}", size) as advance:
+                return ingest_file(name, stream, journal, advance)
+    except OSError as error:
+        raise Failure(f"{name}: {error.strerror or error}") from None
+
+
+def _show(reports: list[Ingested]) -> None:
+    table = Table("file", "appended", "refused", title="Ingested")
+    for report in reports:
+        table.add_row(report.name, f"{report.appended:,}", f"{report.refused:,}")
+        for number, refusal in report.first_refusals:
+            err.print(f"{report.name}:{number}: {refusal}", style="red", markup=False, soft_wrap=True)
+    out.print(table)
+
+
+def _plain(report: Ingested) -> dict[str, Any]:
+    refusals = [
+        {"line": number, "reason": refusal.reason, "field": refusal.field, "detail": refusal.detail}
+        for number, refusal in report.first_refusals
+    ]
+    return asdict(report) | {"first_refusals": refusals}

@@ -1,0 +1,98 @@
+"""The port: what a shard needs of a log. SQLite is one (`processors.sqlite`), Kafka is another."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from ledger.pages import Page, PublishedOutput, Resume
+
+Source = tuple[str, int]  # topic, partition
+
+
+class SourceRecord(NamedTuple):
+    """One input as it stands in the log; a record without a value is a tombstone."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one source had to give. `at_end`: there was nothing after these records."""
+
+    records: Sequence[SourceRecord]
+    at_end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The writer's licence: its epoch, and the last page (None before the genesis)."""
+
+    epoch: int
+    page: Page | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state after a committed page, named by that page."""
+
+    shard: int
+    page: int
+    page_hash: str
+    state_hash: str
+    engine_version: int
+    data: bytes
+
+
+class Halted(RuntimeError):
+    """The shard stops here, and a person has to look: the log is not what it must be."""
+
+
+class Fenced(RuntimeError):
+    """A newer writer owns the shard; nothing this one does is taken."""
+
+
+class Journal(Protocol):
+    """An input log and an output log for a number of shards."""
+
+    @property
+    def shards(self) -> int:
+        """How many shards there are."""
+        ...
+
+    async def sources(self, shard: int) -> Resume:
+        """The first offset of every source partition that a shard reads."""
+        ...
+
+    async def acquire(self, shard: int) -> Tail:
+        """Fence every older writer of the shard, then return its tail."""
+        ...
+
+    async def read(self, positions: Resume, limit: int) -> dict[Source, Batch]:
+        """Up to `limit` records of each source from its position on. Halted when a position is gone."""
+        ...
+
+    async def commit(self, epoch: int, page: Page, outputs: Sequence[PublishedOutput]) -> None:
+        """A page and its outputs, whole or not at all. Fenced by a newer epoch; Halted on a fork."""
+        ...
+
+    def pages(self, shard: int, first: int = 0) -> AsyncIterator[Page]:
+        """The committed pages in order, from number `first` on."""
+        ...
+
+    async def outputs(self, shard: int, page: int) -> list[PublishedOutput]:
+        """What was published with a page, in order."""
+        ...
+
+    async def save_snapshot(self, epoch: int, snapshot: Snapshot) -> None:
+        """Keep a snapshot; older ones go when two newer are whole."""
+        ...
+
+    async def snapshots(self, shard: int) -> list[Snapshot]:
+        """The snapshots that are whole, newest first."""
+        ...

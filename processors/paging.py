@@ -1,0 +1,159 @@
+"""From inputs to pages, and from pages back to the same outputs.
+
+`PageBuilder` is how a shard (or the filter) makes a page; `replay_page` is how everybody else redoes it.
+Both go through the same engine, so a page's outputs can be recomputed from the page alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from ledger.engine import ENGINE_VERSION, apply
+from ledger.pages import Coordinates, Line, Page, PublishedOutput, Resume, seal
+from ledger.state import State
+from processors.journal import SourceRecord
+from schemas.canonical import canonical_json, encode
+from schemas.events import KEYED_TOPICS, Event
+from schemas.outputs import OUTPUT_TOPIC_OF, EventRefused, Output
+from schemas.refusals import Refusal
+from schemas.wire import decode, excerpt
+
+
+@dataclass(frozen=True, slots=True)
+class PageLimits:
+    """A page closes at whichever is reached first, but always takes one entry.
+
+    `linger_ms` counts from the first entry; with 0 a page closes as soon as nothing is left to take.
+    """
+
+    entries: int = 5_000
+    size_bytes: int = 512 * 1024
+    linger_ms: int = 20
+
+
+class Divergence(RuntimeError):
+    """A page does not do again what it did when it was written."""
+
+
+class Tray:
+    """The outputs of one page, each with its place in the journal."""
+
+    def __init__(self, shard: int, page: int) -> None:
+        self.shard = shard
+        self.page = page
+        self.outputs: list[PublishedOutput] = []
+
+    def add(self, output: Output) -> None:
+        """The next output of the page."""
+        place = {"shard": self.shard, "page": self.page, "index": len(self.outputs)}
+        self.outputs.append(PublishedOutput(OUTPUT_TOPIC_OF[output.type], encode(output, **place)))
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedPage:
+    """A page and the outputs to publish with it."""
+
+    page: Page
+    outputs: list[PublishedOutput]
+
+
+class PageBuilder:
+    """Applies inputs to the state, one by one, and keeps what a page has to say about them."""
+
+    def __init__(self, state: State, *, shard: int, shards: int, follows: Page) -> None:
+        self._state = state
+        self._shards = shards
+        self._follows = follows
+        self._resume: Resume = dict(follows.resume)
+        self._coordinates: list[Coordinates] = []
+        self._lines: list[Line] = []
+        self._tray = Tray(shard, follows.number + 1)
+        self.size_bytes = 0
+
+    @property
+    def entries(self) -> int:
+        """How many inputs are in."""
+        return len(self._lines)
+
+    def is_full(self, limits: PageLimits) -> bool:
+        """Whether the page must close."""
+        return self.entries >= limits.entries or self.size_bytes >= limits.size_bytes
+
+    def take(self, record: SourceRecord, event: Event | Refusal) -> None:
+        """Apply one input, or note its refusal."""
+        coordinates = Coordinates(record.topic, record.partition, record.offset)
+        line = self._apply(event, record, coordinates)
+        self._coordinates.append(coordinates)
+        self._lines.append(line)
+        self._resume[record.topic, record.partition] = record.offset + 1
+        self.size_bytes += len(line.body)
+
+    def close(self, closed_at_ms: int) -> ClosedPage:
+        """Seal the page."""
+        page = seal(
+            shard=self._tray.shard,
+            number=self._tray.page,
+            previous_hash=self._follows.hash,
+            closed_at_ms=closed_at_ms,
+            engine_version=ENGINE_VERSION,
+            coordinates=self._coordinates,
+            resume=self._resume,
+            outputs=self._tray.outputs,
+            lines=self._lines,
+        )
+        return ClosedPage(page, self._tray.outputs)
+
+    def _apply(self, event: Event | Refusal, record: SourceRecord, coordinates: Coordinates) -> Line:
+        if isinstance(event, Refusal):
+            return self._refuse(event, record, coordinates)
+        try:
+            outputs = apply(self._state, event)
+        except Refusal as refusal:
+            refusal.about(account_id=getattr(event, "account_id", None), event_id=event.event_id)
+            return self._refuse(refusal, record, coordinates)
+        for output in outputs:
+            self._tray.add(output)
+        return Line("accepted", encode(event))
+
+    def _refuse(self, refusal: Refusal, record: SourceRecord, coordinates: Coordinates) -> Line:
+        body = {
+            "reason": refusal.reason,
+            "field": refusal.field,
+            "detail": refusal.detail,
+            "account_id": refusal.account_id,
+            "event_id": refusal.event_id,
+            "excerpt": excerpt(record.value),
+        }
+        if _publishes_refusal(coordinates, self._tray.shard, self._shards):
+            self._tray.add(_dead_letter(body, coordinates))
+        return Line("refused", canonical_json(body))
+
+
+def replay_page(state: State, page: Page, shards: int) -> list[PublishedOutput]:
+    """Apply a page's lines to the state before it; its outputs. Divergence when a line no longer applies."""
+    tray = Tray(page.shard, page.number)
+    for line, coordinates in zip(page.lines, page.coordinates(), strict=True) if page.number else ():
+        if line.kind == "accepted":
+            try:
+                outputs: list[Any] = apply(state, decode(line.body))
+            except Refusal as refusal:
+                place = f"shard {page.shard} page {page.number}"
+                raise Divergence(f"{place}: an accepted event is refused now: {refusal}") from refusal
+            for output in outputs:
+                tray.add(output)
+        elif _publishes_refusal(coordinates, page.shard, shards):
+            tray.add(_dead_letter(json.loads(line.body), coordinates))
+    return tray.outputs
+
+
+def _publishes_refusal(coordinates: Coordinates, shard: int, shards: int) -> bool:
+    """A broadcast record reaches every shard, and its refusal is published by one of them."""
+    return coordinates.topic in KEYED_TOPICS or coordinates.partition % shards == shard
+
+
+def _dead_letter(body: dict[str, Any], coordinates: Coordinates) -> EventRefused:
+    return EventRefused(
+        **body, topic=coordinates.topic, partition=coordinates.partition, offset=coordinates.offset
+    )

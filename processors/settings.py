@@ -1,0 +1,30 @@
+"""Settings from the environment: `MARGIN_LEDGER_DATA=/var/lib/ledger` and the like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from processors.paging import PageLimits
+from processors.shard import ShardOptions
+
+
+class Settings(BaseSettings):
+    """How this process works. None of it changes what the ledger computes."""
+
+    model_config = SettingsConfigDict(env_prefix="MARGIN_LEDGER_")
+
+    data: Path | None = None
+    page_entries: int = Field(5_000, ge=1, le=100_000)
+    page_bytes: int = Field(512 * 1024, ge=1, le=16 * 1024 * 1024)
+    page_linger_ms: int = Field(20, ge=0, le=60_000)
+    snapshot_every: int = Field(100_000, ge=1)
+    max_ahead_ms: int = Field(60_000, ge=0)
+    poll_ms: int = Field(50, ge=1, le=60_000)
+
+    def shard_options(self) -> ShardOptions:
+        """The options of a shard."""
+        limits = PageLimits(self.page_entries, self.page_bytes, self.page_linger_ms)
+        return ShardOptions(limits=limits, snapshot_every=self.snapshot_every, max_ahead_ms=self.max_ahead_ms)

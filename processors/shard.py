@@ -1,0 +1,199 @@
+"""The life of a shard: recover, then step after step: read, merge, apply, commit.
+
+Written once against the port, for every log. A page is never retried from memory: after any failure the
+shard is dropped and recovered from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ledger.book import imbalances
+from ledger.engine import ENGINE_VERSION
+from ledger.pages import Page, seal_genesis
+from ledger.snapshots import dump, parameters_in, restore, state_hash
+from ledger.state import State
+from processors.edge import Edge
+from processors.journal import Halted, Journal, Snapshot
+from processors.merge import Merge
+from processors.paging import ClosedPage, PageBuilder, PageLimits, replay_page
+from processors.partitioner import PARTITIONER
+from schemas.parameters import RiskParametersPublished
+from schemas.wire import decode
+
+
+def system_clock_ms() -> int:
+    """Wall clock time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def _nothing(_label: str) -> None:
+    """The default for `at_step`: a place where tests end the world."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOptions:
+    """How a shard works; none of it changes what it computes."""
+
+    limits: PageLimits = field(default_factory=PageLimits)
+    buffer: int = 5_000  # records read ahead of each source
+    snapshot_every: int = 100_000  # inputs between two snapshots
+    max_ahead_ms: int = 60_000
+    clock_ms: Callable[[], int] = system_clock_ms
+    at_step: Callable[[str], None] = _nothing  # called with a label before each step that can fail
+
+
+class Shard:
+    """The one live writer of a shard."""
+
+    def __init__(self, journal: Journal, number: int, options: ShardOptions | None = None) -> None:
+        self._journal = journal
+        self._options = options or ShardOptions()
+        self._edge = Edge(journal.shards, self._options.max_ahead_ms)
+        self.number = number
+        self.state = State()
+        self.tail: Page
+        self._epoch: int
+        self._merge: Merge
+        self._since_snapshot = 0
+
+    async def recover(self) -> None:
+        """Fence older writers, then rebuild the state: newest good snapshot, and the pages after it."""
+        tail = await self._journal.acquire(self.number)
+        self._epoch = tail.epoch
+        self._options.at_step("acquired")
+        if tail.page is None:
+            self.tail = await self._write_genesis()
+        else:
+            self.tail = await self._rebuild(tail.page)
+        self._merge = Merge(self.tail.resume)
+        self._options.at_step("recovered")
+
+    async def step(self) -> ClosedPage | None:
+        """Take what can be taken into one page and commit it; None when there is nothing to take."""
+        builder = PageBuilder(self.state, shard=self.number, shards=self._journal.shards, follows=self.tail)
+        await self._gather(builder)
+        if not builder.entries:
+            return None
+        self._check_conservation(builder)
+        closed = builder.close(self._options.clock_ms())
+        self._options.at_step("before commit")
+        await self._journal.commit(self._epoch, closed.page, closed.outputs)
+        self._options.at_step("after commit")
+        self.tail = closed.page
+        self._since_snapshot += builder.entries
+        if self._since_snapshot >= self._options.snapshot_every:
+            await self.save_snapshot()
+        return closed
+
+    async def _gather(self, builder: PageBuilder) -> None:
+        """Take inputs until the page is full, its time is up, or (after waiting for more) none are left."""
+        linger_ms, deadline = self._options.limits.linger_ms, 0
+        await self._fill()
+        while not builder.is_full(self._options.limits):
+            arrival = self._merge.take(only_topic=self._only_topic())
+            now_ms = self._options.clock_ms()
+            if arrival is not None:
+                deadline = deadline or now_ms + linger_ms
+                builder.take(arrival.record, arrival.event)
+            elif linger_ms and now_ms < deadline:
+                await asyncio.sleep((deadline - now_ms) / 1000)
+                await self._fill()
+            else:
+                return
+            if linger_ms and now_ms >= deadline:
+                return
+
+    async def save_snapshot(self) -> None:
+        """Keep the state after the last page, so that the next recovery is short."""
+        self._options.at_step("before snapshot")
+        snapshot = Snapshot(
+            shard=self.number,
+            page=self.tail.number,
+            page_hash=self.tail.hash,
+            state_hash=state_hash(self.state),
+            engine_version=ENGINE_VERSION,
+            data=dump(self.state),
+        )
+        await self._journal.save_snapshot(self._epoch, snapshot)
+        self._since_snapshot = 0
+
+    async def _write_genesis(self) -> Page:
+        first_offsets = await self._journal.sources(self.number)
+        facts = {
+            "shard": self.number,
+            "shards": self._journal.shards,
+            "partitioner": PARTITIONER,
+            "topics": sorted({topic for topic, _ in first_offsets}),
+            "first_offsets": [
+                [topic, partition, offset] for (topic, partition), offset in first_offsets.items()
+            ],
+        }
+        page = seal_genesis(self.number, self._options.clock_ms(), ENGINE_VERSION, facts, first_offsets)
+        await self._journal.commit(self._epoch, page, [])
+        return page
+
+    async def _rebuild(self, tail: Page) -> Page:
+        if tail.engine_version > ENGINE_VERSION:
+            raise Halted(
+                f"shard {self.number}: page {tail.number} was written by engine {tail.engine_version}, "
+                f"this is engine {ENGINE_VERSION}: upgrade this worker"
+            )
+        self.state, after = await load_newest_snapshot(self._journal, self.number)
+        async for page in self._journal.pages(self.number, after):
+            replay_page(self.state, page, self._journal.shards)
+            self._since_snapshot += len(page.lines)
+        return tail
+
+    async def _fill(self) -> None:
+        """Read ahead of every source that is running low."""
+        positions = self._merge.wants(self._options.buffer)
+        now_ms = self._options.clock_ms()
+        for source, batch in (await self._journal.read(positions, self._options.buffer)).items():
+            arrivals = [(record, self._edge.admit(record, now_ms)) for record in batch.records]
+            self._merge.feed(source, arrivals, at_end=batch.at_end)
+
+    def _only_topic(self) -> str | None:
+        """Until parameters exist nothing else is taken."""
+        return "parameters" if self.state.rulebook is None else None
+
+    def _check_conservation(self, builder: PageBuilder) -> None:
+        if self.state.rulebook is None:
+            return
+        broken = imbalances(self.state.book, self.state.rulebook)
+        if broken:
+            raise Halted(
+                f"shard {self.number}: page {self.tail.number + 1} ({builder.entries} entries) "
+                f"does not conserve {broken}"
+            )
+
+
+async def load_newest_snapshot(journal: Journal, shard: int) -> tuple[State, int]:
+    """The state of the newest snapshot that the journal vouches for, and the number of the next page."""
+    for snapshot in await journal.snapshots(shard):
+        state = restore_snapshot(snapshot)
+        if state is not None and await _is_in_journal(journal, snapshot):
+            return state, snapshot.page + 1
+    return State(), 0
+
+
+def restore_snapshot(snapshot: Snapshot) -> State | None:
+    """The state in a snapshot, None when it is not what its hash says."""
+    try:
+        raw = parameters_in(snapshot.data)
+        parameters = None if raw is None else decode(raw)
+        if parameters is not None and not isinstance(parameters, RiskParametersPublished):
+            return None
+        state = restore(snapshot.data, parameters)
+    except (ValueError, KeyError, IndexError, StopIteration, TypeError):
+        return None
+    return state if state_hash(state) == snapshot.state_hash else None
+
+
+async def _is_in_journal(journal: Journal, snapshot: Snapshot) -> bool:
+    async for page in journal.pages(snapshot.shard, snapshot.page):
+        return page.hash == snapshot.page_hash
+    return False

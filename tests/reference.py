@@ -1,0 +1,975 @@
+"""The ledger's rules in plain Python: an executable specification, and the oracle of the differential tests.
+
+`Reference.apply` takes one well-formed input event and returns the outputs it causes, without their place in
+the journal (`shard`, `page`, `index`). It shares no code with the product, so that the two can only agree by
+both obeying the contract; it prefers the shortest true statement of a rule to a fast one.
+
+Money is whole numbers: a balance at its asset's precision; a price, a size at their instrument's; an index
+price, a rate, a value in the settlement asset at 8 decimals. Floats occur in the margin requirement only; it
+becomes a whole number of millionths as soon as it is known.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+Event = dict[str, Any]
+Output = dict[str, Any]
+Schedule = Sequence[tuple[int, int]]
+Correlations = Mapping[tuple[str, str], float]
+WeightedPosition = tuple[str, str, float]
+
+UNIT = 10**8
+MILLION = 10**6
+MAX_PRECISION = 8
+DAY_MS = 86_400_000
+REMEMBERED_IDS = 4_096
+REMEMBERED_DAYS = 400
+BANDS = ("healthy", "buffer", "warning", "liquidation")
+HEALTHY, LIQUIDATION = 0, 3
+
+
+class Refused(Exception):
+    """The event is not applied; nothing has changed."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+# ---------- numbers
+
+
+def scaled(text: str, precision: int) -> int:
+    number = Fraction(text) * 10**precision
+    if number.denominator != 1:
+        raise Refused("too_precise")
+    return int(number)
+
+
+def real(text: str) -> float:
+    return scaled(text, 8) / UNIT
+
+
+def decimal_text(number: int, precision: int) -> str:
+    whole, part = divmod(abs(number), 10**precision)
+    decimals = f"{part:0{precision}d}".rstrip("0") if precision else ""
+    sign = "-" if number < 0 else ""
+    return f"{sign}{whole}.{decimals}" if decimals else f"{sign}{whole}"
+
+
+def toward_zero(numerator: int, denominator: int) -> int:
+    quotient = abs(numerator) // abs(denominator)
+    return quotient if (numerator < 0) == (denominator < 0) else -quotient
+
+
+def round_up_6(x: float) -> int:
+    y = x * 1e6
+    nearest = round(y)
+    return nearest if abs(nearest - y) <= 1e-12 * abs(y) else math.ceil(y)
+
+
+def initial_margin(requirement: int, multiplier: int) -> int:
+    """As `round_up_6`, but on the exact product: `multiplier` is at 8 decimals, and so `y` here."""
+    y = requirement * multiplier
+    nearest = round(y, -8)
+    return nearest // UNIT if abs(nearest - y) * 10**12 <= abs(y) else -(-y // UNIT)
+
+
+def in_order(numbers: Iterable[float]) -> float:
+    """Plain left-to-right addition, because the built-in sum compensates for rounding from Python 3.12 on."""
+    total = 0.0
+    for number in numbers:
+        total += number
+    return total
+
+
+# ---------- the margin model
+
+
+class Bracket(NamedTuple):
+    floor: float
+    rate: float
+    cum: float
+
+
+class Margin(NamedTuple):
+    """`calm`, `breakdown` and `panic` are the regimes' margins: square roots, comparable with `gross`."""
+
+    gross: float
+    net: float
+    correlated: float
+    independent: float
+    calm: float
+    breakdown: float
+    panic: float
+    requirement: float
+    regime: str
+
+
+def derive_brackets(schedule: Schedule) -> tuple[Bracket, ...]:
+    """From (notional floor, marginal rate) at 8 decimals; `cum` makes the function continuous."""
+    brackets: list[Bracket] = []
+    cum = previous_rate = Fraction(0)
+    for scaled_floor, scaled_rate in schedule:
+        floor, rate = Fraction(scaled_floor, UNIT), Fraction(scaled_rate, UNIT)
+        cum += floor * (rate - previous_rate)
+        previous_rate = rate
+        brackets.append(Bracket(float(floor), float(rate), float(cum)))
+    return tuple(brackets)
+
+
+def maintenance(notional: float, brackets: Sequence[Bracket]) -> float:
+    reached = [bracket for bracket in brackets if bracket.floor <= notional]
+    return notional * reached[-1].rate - reached[-1].cum
+
+
+def gross_and_net(weights: Sequence[WeightedPosition]) -> tuple[float, float]:
+    return in_order([abs(w) for _, _, w in weights]), in_order([w for _, _, w in weights])
+
+
+def correlation(rho: Correlations, default: float, a: str, b: str) -> float:
+    return 1.0 if a == b else rho.get((a, b), rho.get((b, a), default))
+
+
+def correlated_square(weights: Sequence[WeightedPosition], rho: Correlations, default: float) -> float:
+    square = 0.0
+    for _, a, w_j in weights:
+        square += w_j * in_order([correlation(rho, default, a, b) * w_k for _, b, w_k in weights])
+    return square
+
+
+def deciding_regime(candidates: Sequence[tuple[str, float]]) -> str:
+    """The earliest of the equally bad: a later one must be worse by more than rounding can explain."""
+    regime, worst = candidates[0]
+    for name, value in candidates[1:]:
+        if value > worst * (1 + 1e-12):
+            regime, worst = name, value
+    return regime
+
+
+def margin(
+    weights: list[WeightedPosition], rho: Correlations, default: float, floor: float, theta: float, pi: float
+) -> Margin:
+    """The worst of three correlation regimes over (symbol, underlying, signed maintenance), above a floor."""
+    weights = sorted(weights)
+    gross, net = gross_and_net(weights)
+    q = correlated_square(weights, rho, default)
+    s = in_order([w * w for _, _, w in weights])
+    calm = math.sqrt(max(q, 0.0))
+    breakdown = math.sqrt(max(theta * q + (1 - theta) * s, 0.0))
+    panic = math.sqrt(max((1 - pi) * q + pi * net * net, 0.0))
+    candidates = (("calm", calm), ("breakdown", breakdown), ("panic", panic), ("floor", floor * gross))
+    requirement = max(value for _, value in candidates)
+    return Margin(gross, net, q, s, calm, breakdown, panic, requirement, deciding_regime(candidates))
+
+
+def is_positive_semidefinite(rho: Sequence[Sequence[float]]) -> bool:
+    """Cholesky of `rho + 1e-9*I`, row by row, in one fixed order so that every machine gives one verdict."""
+    lower = [[0.0] * len(rho) for _ in rho]
+    for i, row in enumerate(rho):
+        for j in range(i):
+            rest = row[j]
+            for k in range(j):
+                rest -= lower[i][k] * lower[j][k]
+            lower[i][j] = rest / lower[j][j]
+        pivot = row[i] + 1e-9
+        for k in range(i):
+            pivot -= lower[i][k] * lower[i][k]
+        if pivot <= 0:
+            return False
+        lower[i][i] = math.sqrt(pivot)
+    return True
+
+
+def haircut(value: int, tiers: Schedule) -> int:
+    """What a value counts as collateral. Tiers are (floor, weight) at 8 decimals; a debt counts in full."""
+    if value <= 0:
+        return value
+    counted = previous_weight = 0
+    for floor, weight in tiers:
+        counted += max(0, value - floor) * (weight - previous_weight)
+        previous_weight = weight
+    return counted // UNIT
+
+
+# ---------- published parameters
+
+
+@dataclass(frozen=True)
+class Instrument:
+    symbol: str
+    underlying: str
+    price_precision: int
+    size_precision: int
+    schedule: tuple[tuple[int, int], ...]
+    brackets: tuple[Bracket, ...]
+    to_value: int
+    """Turns size times price into a value at 8 decimals."""
+
+
+@dataclass(frozen=True)
+class Asset:
+    name: str
+    precision: int
+    tiers: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Model:
+    floor: float
+    breakdown: float
+    panic: float
+    rho: dict[tuple[str, str], float]
+    default: float
+
+
+@dataclass(frozen=True)
+class Eligibility:
+    volume: int
+    volume_days: int
+    equity: int
+    identity: bool
+    security: bool
+    fills: int
+    trading_days: int
+    disclosure_version: int
+
+
+@dataclass(frozen=True)
+class Parameters:
+    version: int
+    settlement: str
+    instruments: dict[str, Instrument]
+    assets: dict[str, Asset]
+    model: Model
+    boundaries: tuple[int, int, int]
+    """Where buffer, warning and liquidation begin, at 8 decimals like the other ratios here."""
+    hysteresis: int
+    initial_multiplier: int
+    tolerance: int
+    cross_counts_all: bool
+    eligibility: Eligibility
+    fee_rate: int
+    target_ratio: int
+
+
+def parse_schedule(rows: list[Event], floor: str, rate: str) -> tuple[tuple[int, int], ...]:
+    return tuple((scaled(row[floor], 8), scaled(row[rate], 8)) for row in rows)
+
+
+def parse_instrument(row: Event) -> Instrument:
+    schedule = parse_schedule(row["brackets"], "notional_floor", "maintenance_rate")
+    price_precision, size_precision = row["price_precision"], row["size_precision"]
+    to_value = 10 ** max(0, 8 - price_precision - size_precision)
+    brackets = derive_brackets(schedule)
+    return Instrument(
+        row["symbol"], row["underlying"], price_precision, size_precision, schedule, brackets, to_value
+    )
+
+
+def parse_asset(row: Event) -> Asset:
+    return Asset(row["asset"], row["precision"], parse_schedule(row["tiers"], "floor", "weight"))
+
+
+def settlement_asset(name: str) -> Asset:
+    return Asset(name, 8, ((0, UNIT),))
+
+
+def parse_assets(event: Event) -> dict[str, Asset]:
+    settlement = settlement_asset(event["settlement_asset"])
+    return {settlement.name: settlement} | {row["asset"]: parse_asset(row) for row in event["collateral"]}
+
+
+def unordered(row: Event) -> tuple[str, str]:
+    return min(row["a"], row["b"]), max(row["a"], row["b"])
+
+
+def parse_model(row: Event) -> Model:
+    return Model(
+        floor=real(row["floor"]),
+        breakdown=real(row["breakdown"]),
+        panic=real(row["panic"]),
+        rho={unordered(pair): real(pair["rho"]) for pair in row.get("correlation", [])},
+        default=real(row.get("correlation_default", "0")),
+    )
+
+
+def parse_eligibility(row: Event) -> Eligibility:
+    return Eligibility(**{**row, "volume": scaled(row["volume"], 8), "equity": scaled(row["equity"], 8)})
+
+
+def parse_parameters(event: Event) -> Parameters:
+    bands, liquidation = event["bands"], event["liquidation"]
+    buffer, warning, lowest = (scaled(bands[name], 8) for name in ("buffer", "warning", "liquidation"))
+    return Parameters(
+        version=event["version"],
+        settlement=event["settlement_asset"],
+        instruments={row["symbol"]: parse_instrument(row) for row in event["instruments"]},
+        assets=parse_assets(event),
+        model=parse_model(event["model"]),
+        boundaries=(buffer, warning, lowest),
+        hysteresis=scaled(bands["hysteresis"], 8),
+        initial_multiplier=scaled(event.get("initial_multiplier", "1.5"), 8),
+        tolerance=scaled(event["publish_tolerance"], 8),
+        cross_counts_all=event.get("cross_collateral", "settlement") == "all",
+        eligibility=parse_eligibility(event["eligibility"]),
+        fee_rate=scaled(liquidation["fee_rate"], 8),
+        target_ratio=scaled(liquidation["target_ratio"], 8),
+    )
+
+
+# ---------- sound or refused whole
+
+
+def require(condition: bool) -> None:
+    if not condition:
+        raise Refused("unsound_parameters")
+
+
+def never_falls(numbers: Sequence[int]) -> bool:
+    return all(low <= high for low, high in pairwise(numbers))
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """What brackets and tiers have in common."""
+    floors, rates = [floor for floor, _ in schedule], [rate for _, rate in schedule]
+    require(floors[:1] == [0] and all(low < high for low, high in pairwise(floors)))
+    require(all(0 <= rate <= UNIT for rate in rates))
+
+
+def check_instrument(instrument: Instrument) -> None:
+    require(instrument.price_precision >= 0 and instrument.size_precision >= 0)
+    require(instrument.price_precision + instrument.size_precision <= MAX_PRECISION)
+    check_schedule(instrument.schedule)
+    require(never_falls([rate for _, rate in instrument.schedule]))
+
+
+def check_asset(asset: Asset) -> None:
+    require(0 <= asset.precision <= MAX_PRECISION)
+    check_schedule(asset.tiers)
+    require(never_falls([-weight for _, weight in asset.tiers]))
+
+
+def check_model(event: Event, parameters: Parameters) -> None:
+    model = parameters.model
+    underlyings = sorted({instrument.underlying for instrument in parameters.instruments.values()})
+    require(all(0 <= share <= 1 for share in (model.floor, model.breakdown, model.panic)))
+    require(all(-1 <= rho <= 1 for rho in (model.default, *model.rho.values())))
+    require(all(a != b and {a, b} <= set(underlyings) for a, b in model.rho))
+    require(len(model.rho) == len(event["model"].get("correlation", [])))
+    matrix = [[correlation(model.rho, model.default, a, b) for b in underlyings] for a in underlyings]
+    require(is_positive_semidefinite(matrix))
+
+
+def check_ratios(parameters: Parameters) -> None:
+    buffer, warning, liquidation = parameters.boundaries
+    require(liquidation < warning < buffer)
+    require(parameters.target_ratio >= liquidation + parameters.hysteresis)
+    require(0 <= parameters.fee_rate <= UNIT)
+    require(1 <= parameters.eligibility.volume_days <= REMEMBERED_DAYS)
+
+
+def frozen_terms(parameters: Parameters) -> dict[str, tuple[object, ...]]:
+    """What positions and balances are already written in, and therefore no later version may change."""
+    instruments, assets = parameters.instruments.values(), parameters.assets.values()
+    terms: dict[str, tuple[object, ...]] = {
+        f"instrument {i.symbol}": (i.underlying, i.price_precision, i.size_precision) for i in instruments
+    }
+    terms |= {f"asset {asset.name}": (asset.precision,) for asset in assets}
+    return terms | {"settlement": (parameters.settlement,)}
+
+
+def check_sound(event: Event, new: Parameters, old: Parameters | None) -> None:
+    require(len(new.instruments) == len(event["instruments"]))
+    require(len({row["asset"] for row in event["collateral"]}) == len(event["collateral"]))
+    require(new.assets[new.settlement] == settlement_asset(new.settlement))
+    for instrument in new.instruments.values():
+        check_instrument(instrument)
+    for asset in new.assets.values():
+        check_asset(asset)
+    check_model(event, new)
+    check_ratios(new)
+    if old is not None:
+        require(frozen_terms(old).items() <= frozen_terms(new).items())
+
+
+def admit_parameters(event: Event, old: Parameters | None) -> Parameters:
+    if old is not None and event["version"] <= old.version:
+        raise Refused("stale_version")
+    if event["model"]["kind"] != "netting" or event["liquidation"]["mode"] != "full":
+        raise Refused("unsupported")
+    new = parse_parameters(event)
+    check_sound(event, new, old)
+    return new
+
+
+# ---------- accounts and their pools
+
+
+@dataclass(frozen=True)
+class Position:
+    """`size` is negative when short, and `cost` has its sign."""
+
+    size: int = 0
+    cost: int = 0
+
+
+@dataclass
+class Episode:
+    """One liquidation. `remaining` is what is still to be traded, negative where the order sells."""
+
+    liquidation_id: str
+    remaining: dict[str, int]
+    closed_notional: int = 0
+
+
+class Figures(NamedTuple):
+    equity: int
+    requirement: int
+    gross: int
+    net: int
+    regime: str
+
+
+NOTHING = Figures(0, 0, 0, 0, "gross")
+
+
+@dataclass
+class Account:
+    account_id: str
+    mode: str = "cross"
+    balances: dict[str, int] = field(default_factory=dict)
+    positions: dict[str, Position] = field(default_factory=dict)
+    band: int = HEALTHY
+    published: Figures = NOTHING
+    episode: Episode | None = None
+    episodes: int = 0
+    identity_verified: bool = False
+    security_completed: bool = False
+    experience_attested: bool = False
+    disclosure_version: int = 0
+    fills: int = 0
+    volume_by_day: dict[int, int] = field(default_factory=dict)
+    event_ids: dict[str, int] = field(default_factory=dict)
+    newest_forgotten_ts: int = 0
+    withdrawal_ids: dict[str, None] = field(default_factory=dict)
+
+
+@dataclass
+class Prices:
+    """A mark set by a fill has no time of its own, so any published mark may replace it."""
+
+    marks: dict[str, int] = field(default_factory=dict)
+    mark_ts: dict[str, int] = field(default_factory=dict)
+    indexes: dict[str, int] = field(default_factory=dict)
+    index_ts: dict[str, int] = field(default_factory=dict)
+    funding_ts: dict[str, int] = field(default_factory=dict)
+
+
+def check_not_repeated(account: Account, event: Event) -> None:
+    if event["event_id"] in account.event_ids:
+        raise Refused("duplicate_event")
+    if event["ts"] <= account.newest_forgotten_ts:
+        raise Refused("too_late")
+
+
+def remember_event(account: Account, event: Event) -> None:
+    account.event_ids[event["event_id"]] = event["ts"]
+    if len(account.event_ids) > REMEMBERED_IDS:
+        forgotten_ts = account.event_ids.pop(next(iter(account.event_ids)))
+        account.newest_forgotten_ts = max(account.newest_forgotten_ts, forgotten_ts)
+
+
+def remember_withdrawal(account: Account, withdrawal_id: str) -> None:
+    account.withdrawal_ids.setdefault(withdrawal_id)
+    if len(account.withdrawal_ids) > REMEMBERED_IDS:
+        del account.withdrawal_ids[next(iter(account.withdrawal_ids))]
+
+
+def remember_fill(account: Account, day: int, value: int) -> None:
+    account.fills += 1
+    volumes = account.volume_by_day
+    volumes[day] = volumes.get(day, 0) + value
+    oldest = max(volumes) - REMEMBERED_DAYS + 1
+    account.volume_by_day = {day: volume for day, volume in volumes.items() if day >= oldest}
+
+
+def fill(position: Position, quantity: int, unit_value: int) -> tuple[Position, int]:
+    """The position after a signed quantity at a price, and the profit that realises at average cost."""
+    size, cost = position.size, position.cost
+    closed = min(abs(size), abs(quantity)) if size * quantity < 0 else 0
+    cost_out = toward_zero(cost * closed, abs(size)) if closed else 0
+    closed_side = closed if quantity > 0 else -closed
+    opened = quantity - closed_side
+    realised = -closed_side * unit_value - cost_out
+    return Position(size + quantity, cost - cost_out + opened * unit_value), realised
+
+
+def reduce_order(episode: Episode, symbol: str, quantity: int, unit_value: int) -> None:
+    remaining = episode.remaining.get(symbol, 0)
+    if remaining * quantity > 0:
+        part = min(abs(remaining), abs(quantity))
+        episode.remaining[symbol] = remaining - part if remaining > 0 else remaining + part
+        episode.closed_notional += part * unit_value
+
+
+# ---------- a pool's figures
+
+
+def position_value(parameters: Parameters, prices: Prices, symbol: str, position: Position) -> int:
+    return position.size * prices.marks[symbol] * parameters.instruments[symbol].to_value
+
+
+def balance_value(parameters: Parameters, prices: Prices, asset: str, balance: int) -> int:
+    """Never published, never counted: neither as collateral nor as a debt."""
+    one: int = 10 ** parameters.assets[asset].precision
+    return balance * prices.indexes.get(asset, 0) // one
+
+
+def only_debt_counts(parameters: Parameters, mode: str, asset: str) -> bool:
+    return mode == "cross" and not parameters.cross_counts_all and asset != parameters.settlement
+
+
+def collateral_value(parameters: Parameters, prices: Prices, mode: str, asset: str, balance: int) -> int:
+    value = balance_value(parameters, prices, asset, balance)
+    if only_debt_counts(parameters, mode, asset):
+        return min(value, 0)
+    return haircut(value, parameters.assets[asset].tiers)
+
+
+def equity(
+    parameters: Parameters,
+    prices: Prices,
+    mode: str,
+    balances: Mapping[str, int],
+    positions: Mapping[str, Position],
+) -> int:
+    collateral = sum(collateral_value(parameters, prices, mode, *held) for held in balances.items())
+    unrealised = sum(
+        position_value(parameters, prices, symbol, position) - position.cost
+        for symbol, position in positions.items()
+    )
+    return collateral + unrealised
+
+
+def signed_maintenance(value: int, brackets: Sequence[Bracket]) -> float:
+    notional = float(abs(value)) / 1e8
+    needed = maintenance(notional, brackets)
+    return needed if value >= 0 else -needed
+
+
+def weigh(
+    parameters: Parameters, prices: Prices, positions: Mapping[str, Position]
+) -> list[WeightedPosition]:
+    weights: list[WeightedPosition] = []
+    for symbol in sorted(positions):
+        instrument = parameters.instruments[symbol]
+        value = position_value(parameters, prices, symbol, positions[symbol])
+        weights.append((symbol, instrument.underlying, signed_maintenance(value, instrument.brackets)))
+    return weights
+
+
+def figures(parameters: Parameters, prices: Prices, account: Account, mode: str) -> Figures:
+    worth = equity(parameters, prices, mode, account.balances, account.positions)
+    weights = weigh(parameters, prices, account.positions)
+    if mode == "cross":
+        gross, net = (round_up_6(x) for x in gross_and_net(weights))
+        return Figures(worth, gross, gross, net, "gross")
+    model = parameters.model
+    found = margin(weights, model.rho, model.default, model.floor, model.breakdown, model.panic)
+    requirement, gross, net = (round_up_6(x) for x in (found.requirement, found.gross, found.net))
+    return Figures(worth, requirement, gross, net, found.regime)
+
+
+def below(found: Figures, ratio: int) -> bool:
+    return found.equity * UNIT < found.requirement * 100 * ratio
+
+
+def level(found: Figures, boundaries: Iterable[int]) -> int:
+    return sum([below(found, boundary) for boundary in boundaries])
+
+
+def next_band(parameters: Parameters, found: Figures, previous: int) -> int:
+    """Down at once, up only past the hysteresis; with nothing required there is no ratio to waver."""
+    if found.requirement == 0:
+        return HEALTHY if found.equity >= 0 else LIQUIDATION
+    raw = level(found, parameters.boundaries)
+    lifted = level(found, [boundary + parameters.hysteresis for boundary in parameters.boundaries])
+    return max(raw, min(previous, lifted))
+
+
+def ratio_text(found: Figures) -> str | None:
+    if found.requirement == 0:
+        return None
+    return decimal_text(found.equity * MILLION // (found.requirement * 100), 6)
+
+
+def saving_text(found: Figures) -> str | None:
+    if found.gross == 0:
+        return None
+    return decimal_text((found.gross - found.requirement) * MILLION // found.gross, 6)
+
+
+def out_of_tolerance(parameters: Parameters, found: Figures, last: Figures) -> bool:
+    moved_equity = abs(found.equity - last.equity) * UNIT
+    moved_requirement = abs(found.requirement - last.requirement) * UNIT
+    if moved_equity > parameters.tolerance * max(abs(last.equity), last.requirement * 100):
+        return True
+    return moved_requirement > parameters.tolerance * last.requirement
+
+
+def ineligibilities(account: Account, terms: Eligibility, worth: int, day: int) -> list[str]:
+    volumes = account.volume_by_day
+    volume = sum(volume for traded, volume in volumes.items() if day - terms.volume_days < traded <= day)
+    practised = account.fills >= terms.fills and len(volumes) >= terms.trading_days
+    unmet = {
+        "volume_too_low": volume < terms.volume,
+        "equity_too_low": worth < terms.equity,
+        "identity_not_verified": terms.identity and not account.identity_verified,
+        "security_not_completed": terms.security and not account.security_completed,
+        "experience_not_shown": not (account.experience_attested or practised),
+        "risk_disclosure_not_accepted": account.disclosure_version < terms.disclosure_version,
+    }
+    return [reason for reason, applies in unmet.items() if applies]
+
+
+# ---------- the outputs
+
+
+def about(account: Account, kind: str, **fields: object) -> Output:
+    return {"type": kind, "account_id": account.account_id, **fields}
+
+
+def about_pool(account: Account, kind: str, **fields: object) -> Output:
+    return about(account, kind, pool="", **fields)
+
+
+def requirement_computed(account: Account, found: Figures, multiplier: int) -> Output:
+    return about_pool(
+        account,
+        "margin_requirement_computed",
+        mode=account.mode,
+        equity=decimal_text(found.equity, 8),
+        requirement=decimal_text(found.requirement, 6),
+        initial=decimal_text(initial_margin(found.requirement, multiplier), 6),
+        gross=decimal_text(found.gross, 6),
+        net=decimal_text(found.net, 6),
+        regime=found.regime,
+        ratio=ratio_text(found),
+        band=BANDS[account.band],
+        saving=saving_text(found),
+    )
+
+
+def liquidation_triggered(account: Account, found: Figures, orders: list[Output]) -> Output:
+    assert account.episode is not None
+    return about_pool(
+        account,
+        "liquidation_triggered",
+        liquidation_id=account.episode.liquidation_id,
+        equity=decimal_text(found.equity, 8),
+        requirement=decimal_text(found.requirement, 6),
+        ratio=ratio_text(found),
+        orders=orders,
+    )
+
+
+def closing_order(instrument: Instrument, size: int, mark: int) -> Output:
+    return {
+        "symbol": instrument.symbol,
+        "side": "sell" if size > 0 else "buy",
+        "quantity": decimal_text(abs(size), instrument.size_precision),
+        "mark": decimal_text(mark, instrument.price_precision),
+    }
+
+
+def event_refused(event: Event, reason: str) -> Output:
+    named = {"account_id": event["account_id"]} if "account_id" in event else {}
+    return {"type": "event_refused", "reason": reason, **named, "event_id": event["event_id"]}
+
+
+# ---------- the ledger
+
+
+class Reference:
+    """Every handler refuses before it changes anything, so a refused event leaves no trace."""
+
+    def __init__(self) -> None:
+        self.current: Parameters | None = None
+        self.prices = Prices()
+        self.accounts: dict[str, Account] = {}
+        self.houses: dict[tuple[str, str], int] = {}
+        self.market_handlers: dict[str, Callable[[Event], list[Output]]] = {
+            "mark_price": self._mark_price,
+            "index_price": self._index_price,
+            "funding_rate": self._funding_rate,
+        }
+        self.account_handlers: dict[str, Callable[[Account, Event], list[Output]]] = {
+            "account_opened": self._attestation,
+            "identity_verified": self._attestation,
+            "security_completed": self._attestation,
+            "experience_attested": self._attestation,
+            "risk_disclosure_accepted": self._attestation,
+            "margin_mode_requested": self._margin_mode_requested,
+            "deposit_received": self._balance_changed,
+            "balance_adjusted": self._balance_changed,
+            "withdrawal_requested": self._withdrawal_requested,
+            "trade_executed": self._trade_executed,
+            "margin_transferred": self._unsupported,
+            "stop_loss_placed": self._unsupported,
+            "stop_loss_cancelled": self._unsupported,
+        }
+
+    def apply(self, event: Event) -> list[Output]:
+        try:
+            outputs = self._accept(event)
+        except Refused as refusal:
+            return [event_refused(event, refusal.reason)]
+        return [{**output, "cause": event["event_id"], "ts": event["ts"]} for output in outputs]
+
+    def conservation(self) -> dict[str, int]:
+        """Per asset, all that customers and the house own and owe: zero, or money was made or lost."""
+        totals: dict[str, int] = {}
+        owned = [held for account in self.accounts.values() for held in account.balances.items()]
+        for asset, amount in owned + [(asset, amount) for (_, asset), amount in self.houses.items()]:
+            totals[asset] = totals.get(asset, 0) + amount
+        return totals
+
+    @property
+    def parameters(self) -> Parameters:
+        assert self.current is not None
+        return self.current
+
+    def _accept(self, event: Event) -> list[Output]:
+        kind = event["type"]
+        if kind == "risk_parameters_published":
+            return self._risk_parameters_published(event)
+        if self.current is None:
+            raise Refused("no_parameters")
+        if kind in self.market_handlers:
+            return self.market_handlers[kind](event)
+        return self._account_event(event)
+
+    def _account_event(self, event: Event) -> list[Output]:
+        account_id = event["account_id"]
+        account = self.accounts.get(account_id) or Account(account_id)
+        check_not_repeated(account, event)
+        outputs = self.account_handlers[event["type"]](account, event)
+        self.accounts[account_id] = account
+        remember_event(account, event)
+        return outputs
+
+    def _instrument(self, event: Event) -> Instrument:
+        if event["symbol"] not in self.parameters.instruments:
+            raise Refused("unknown_symbol")
+        return self.parameters.instruments[event["symbol"]]
+
+    def _asset(self, event: Event) -> Asset:
+        if event["asset"] not in self.parameters.assets:
+            raise Refused("unknown_asset")
+        return self.parameters.assets[event["asset"]]
+
+    def _post(self, account: Account, asset: str, amount: int, house: str) -> None:
+        account.balances[asset] = account.balances.get(asset, 0) + amount
+        self.houses[house, asset] = self.houses.get((house, asset), 0) - amount
+
+    # ---- parameters and prices
+
+    def _risk_parameters_published(self, event: Event) -> list[Output]:
+        self.current = admit_parameters(event, self.current)
+        self.prices.indexes[self.current.settlement] = UNIT
+        return self._examine_all(self.accounts.values())
+
+    def _mark_price(self, event: Event) -> list[Output]:
+        instrument = self._instrument(event)
+        symbol, mark = instrument.symbol, scaled(event["price"], instrument.price_precision)
+        if event["ts"] < self.prices.mark_ts.get(symbol, 0):
+            raise Refused("out_of_order")
+        self.prices.marks[symbol] = mark
+        self.prices.mark_ts[symbol] = event["ts"]
+        return self._examine_all(self._holders(symbol))
+
+    def _index_price(self, event: Event) -> list[Output]:
+        asset, index = self._asset(event).name, scaled(event["price"], 8)
+        if asset == self.parameters.settlement:
+            return []
+        if event["ts"] < self.prices.index_ts.get(asset, 0):
+            raise Refused("out_of_order")
+        self.prices.indexes[asset] = index
+        self.prices.index_ts[asset] = event["ts"]
+        return self._examine_all(owner for owner in self.accounts.values() if owner.balances.get(asset))
+
+    def _funding_rate(self, event: Event) -> list[Output]:
+        symbol, rate = self._instrument(event).symbol, scaled(event["rate"], 8)
+        last_ts = self.prices.funding_ts.get(symbol, 0)
+        if event["ts"] <= last_ts:
+            raise Refused("duplicate_event" if event["ts"] == last_ts else "out_of_order")
+        self.prices.funding_ts[symbol] = event["ts"]
+        holders = self._holders(symbol)
+        for holder in holders:
+            value = position_value(self.parameters, self.prices, symbol, holder.positions[symbol])
+            self._post(holder, self.parameters.settlement, -toward_zero(value * rate, UNIT), "funding")
+        return self._examine_all(holders)
+
+    def _holders(self, symbol: str) -> list[Account]:
+        return [account for account in self.accounts.values() if symbol in account.positions]
+
+    # ---- accounts, money and trades
+
+    def _attestation(self, account: Account, event: Event) -> list[Output]:
+        account.identity_verified |= event["type"] == "identity_verified"
+        account.security_completed |= event["type"] == "security_completed"
+        account.experience_attested |= event["type"] == "experience_attested"
+        account.disclosure_version = max(account.disclosure_version, event.get("version", 0))
+        return []
+
+    def _unsupported(self, _account: Account, event: Event) -> list[Output]:
+        """A fault that can be named more closely is named: the sender has that to mend either way."""
+        if "symbol" in event:
+            instrument = self._instrument(event)
+            scaled(event.get("trigger_price", "0"), instrument.price_precision)
+            scaled(event.get("amount", "0"), 8)
+        raise Refused("unsupported")
+
+    def _balance_changed(self, account: Account, event: Event) -> list[Output]:
+        asset = self._asset(event)
+        self._post(account, asset.name, scaled(event["amount"], asset.precision), "external")
+        return self._examine(account, always_publish=True)
+
+    def _withdrawal_requested(self, account: Account, event: Event) -> list[Output]:
+        asset, withdrawal_id = self._asset(event), event["withdrawal_id"]
+        amount = scaled(event["amount"], asset.precision)
+        reasons = self._withdrawal_objections(account, withdrawal_id, asset.name, amount)
+        remember_withdrawal(account, withdrawal_id)
+        decided = {
+            "withdrawal_id": withdrawal_id,
+            "asset": asset.name,
+            "amount": decimal_text(amount, asset.precision),
+        }
+        if reasons:
+            return [about(account, "withdrawal_rejected", **decided, reason=reasons[0], reasons=reasons)]
+        self._post(account, asset.name, -amount, "external")
+        approved = about(account, "withdrawal_approved", **decided)
+        return [approved, *self._examine(account, always_publish=True)]
+
+    def _withdrawal_objections(
+        self, account: Account, withdrawal_id: str, asset: str, amount: int
+    ) -> list[str]:
+        balance = account.balances.get(asset, 0)
+        afterwards = {**account.balances, asset: balance - amount}
+        found = self._figures(account, account.mode)
+        worth = equity(self.parameters, self.prices, account.mode, afterwards, account.positions)
+        objections = {
+            "liquidating": account.episode is not None,
+            "duplicate_withdrawal": withdrawal_id in account.withdrawal_ids,
+            "insufficient_balance": amount > balance,
+            "insufficient_margin": self._falls_short(worth, found.requirement),
+        }
+        return [reason for reason, applies in objections.items() if applies]
+
+    def _margin_mode_requested(self, account: Account, event: Event) -> list[Output]:
+        previous, mode = account.mode, event["mode"]
+        if mode == previous:
+            return []
+        reasons = self._mode_objections(account, mode, event["ts"] // DAY_MS)
+        if reasons:
+            return [about(account, "margin_mode_rejected", mode=mode, reason=reasons[0], reasons=reasons)]
+        account.mode = mode
+        changed = about(account, "margin_mode_changed", **{"from": previous, "to": mode})
+        return [changed, *self._examine(account, always_publish=True)]
+
+    def _mode_objections(self, account: Account, mode: str, day: int) -> list[str]:
+        reasons = ["liquidating"] if account.episode else []
+        if mode == "isolated":
+            return [*reasons, "unsupported"]
+        found = self._figures(account, mode)
+        if mode == "portfolio":
+            reasons += ineligibilities(account, self.parameters.eligibility, found.equity, day)
+        if self._falls_short(found.equity, found.requirement):
+            reasons.append("insufficient_margin")
+        return reasons
+
+    def _trade_executed(self, account: Account, event: Event) -> list[Output]:
+        instrument, settlement = self._instrument(event), self.parameters.settlement
+        symbol, price = instrument.symbol, scaled(event["price"], instrument.price_precision)
+        quantity, fee = scaled(event["quantity"], instrument.size_precision), scaled(event["fee"], 8)
+        signed, unit_value = quantity if event["side"] == "buy" else -quantity, price * instrument.to_value
+        position, realised = fill(account.positions.pop(symbol, Position()), signed, unit_value)
+        if position.size:
+            account.positions[symbol] = position
+        self.prices.marks.setdefault(symbol, price)
+        self._post(account, settlement, -fee, "fees")
+        self._post(account, settlement, realised, f"clearing:{symbol}")
+        remember_fill(account, event["ts"] // DAY_MS, quantity * unit_value)
+        if account.episode and account.episode.liquidation_id == event.get("liquidation_id"):
+            reduce_order(account.episode, symbol, signed, unit_value)
+        return self._examine(account, always_publish=True)
+
+    # ---- examination: requirement, band, liquidation
+
+    def _figures(self, account: Account, mode: str) -> Figures:
+        return figures(self.parameters, self.prices, account, mode)
+
+    def _falls_short(self, worth: int, requirement: int) -> bool:
+        return worth < initial_margin(requirement, self.parameters.initial_multiplier) * 100
+
+    def _examine_all(self, accounts: Iterable[Account]) -> list[Output]:
+        return [output for account in accounts for output in self._examine(account)]
+
+    def _examine(self, account: Account, always_publish: bool = False) -> list[Output]:
+        found = self._figures(account, account.mode)
+        previous, account.band = account.band, next_band(self.parameters, found, account.band)
+        moved = account.band != previous
+        outputs: list[Output] = []
+        if always_publish or moved or out_of_tolerance(self.parameters, found, account.published):
+            account.published = found
+            outputs.append(requirement_computed(account, found, self.parameters.initial_multiplier))
+        if moved:
+            change = {"from": BANDS[previous], "to": BANDS[account.band], "ratio": ratio_text(found)}
+            outputs.append(about_pool(account, "margin_band_changed", **change))
+        return outputs + self._liquidate(account, found)
+
+    def _liquidate(self, account: Account, found: Figures) -> list[Output]:
+        episode = account.episode
+        if episode is None:
+            in_danger = account.band == LIQUIDATION and account.positions
+            return [self._trigger(account, found)] if in_danger else []
+        if not account.positions or not any(episode.remaining.values()):
+            return self._complete(account, episode) + self._examine(account)
+        if found.requirement > 0 and not below(found, self.parameters.target_ratio):
+            return [self._cancel(account, episode, found)]
+        return []
+
+    def _trigger(self, account: Account, found: Figures) -> Output:
+        sizes = {symbol: account.positions[symbol].size for symbol in sorted(account.positions)}
+        account.episodes += 1
+        remaining = {symbol: -size for symbol, size in sizes.items()}
+        account.episode = Episode(f"{account.account_id}:{account.episodes}", remaining)
+        orders = [
+            closing_order(self.parameters.instruments[symbol], size, self.prices.marks[symbol])
+            for symbol, size in sizes.items()
+        ]
+        return liquidation_triggered(account, found, orders)
+
+    def _cancel(self, account: Account, episode: Episode, found: Figures) -> Output:
+        account.episode = None
+        ended = {"liquidation_id": episode.liquidation_id, "ratio": ratio_text(found)}
+        return about_pool(account, "liquidation_cancelled", **ended)
+
+    def _complete(self, account: Account, episode: Episode) -> list[Output]:
+        settlement, liquidation_id = self.parameters.settlement, episode.liquidation_id
+        worth = sum(balance_value(self.parameters, self.prices, *held) for held in account.balances.items())
+        fee = min(self.parameters.fee_rate * episode.closed_notional // UNIT, max(0, worth))
+        shortfall = max(0, -worth)
+        self._post(account, settlement, shortfall - fee, "insurance")
+        account.episode = None
+        ended = {"fee": decimal_text(fee, 8), "shortfall": decimal_text(shortfall, 8)}
+        outputs = [about_pool(account, "liquidation_completed", liquidation_id=liquidation_id, **ended)]
+        if shortfall:
+            drawn = {"liquidation_id": liquidation_id, "asset": settlement, "amount": ended["shortfall"]}
+            outputs.append(about_pool(account, "insurance_fund_drawn", **drawn))
+        return outputs
