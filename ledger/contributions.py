@@ -30,16 +30,14 @@ def _moved_together(
     weights: Sequence[float], underlyings: Sequence[int], margin: Requirement, rules: Rulebook
 ) -> list[float]:
     """The product M w of the deciding regime."""
+    pairs = list(zip(underlyings, weights, strict=True))
     correlated = [
-        sum(
-            rules.correlation[row][column] * other for column, other in zip(underlyings, weights, strict=True)
-        )
-        for row in underlyings
+        sum(rules.correlation[row][column] * other for column, other in pairs) for row in underlyings
     ]
     theta, panic = rules.breakdown, rules.panic
     if margin.regime == "breakdown":
-        pairs = zip(correlated, weights, strict=True)
-        return [theta * moved + (1.0 - theta) * weight for moved, weight in pairs]
+        both = zip(correlated, weights, strict=True)
+        return [theta * moved + (1.0 - theta) * weight for moved, weight in both]
     if margin.regime == "panic":
         return [(1.0 - panic) * moved + panic * margin.net for moved in correlated]
     return correlated

@@ -89,6 +89,10 @@ class Journal(Protocol):
         """What was published with a page, in order."""
         ...
 
+    async def orphaned_outputs(self, shard: int) -> list[int]:
+        """Numbers of pages that do not exist, but have published outputs."""
+        ...
+
     async def save_snapshot(self, epoch: int, snapshot: Snapshot) -> None:
         """Keep a snapshot; older ones go when two newer are whole."""
         ...

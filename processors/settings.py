@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -17,12 +18,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MARGIN_LEDGER_")
 
     data: Path | None = None
-    page_entries: int = Field(5_000, ge=1, le=100_000)
-    page_bytes: int = Field(512 * 1024, ge=1, le=16 * 1024 * 1024)
-    page_linger_ms: int = Field(20, ge=0, le=60_000)
-    snapshot_every: int = Field(100_000, ge=1)
-    max_ahead_ms: int = Field(60_000, ge=0)
-    poll_ms: int = Field(50, ge=1, le=60_000)
+    page_entries: Annotated[int, Field(ge=1, le=100_000)] = 5_000
+    page_bytes: Annotated[int, Field(ge=1, le=16 * 1024 * 1024)] = 512 * 1024
+    page_linger_ms: Annotated[int, Field(ge=0, le=60_000)] = 20
+    snapshot_every: Annotated[int, Field(ge=1)] = 100_000
+    max_ahead_ms: Annotated[int, Field(ge=0)] = 60_000
+    poll_ms: Annotated[int, Field(ge=1, le=60_000)] = 50
 
     def shard_options(self) -> ShardOptions:
         """The options of a shard."""

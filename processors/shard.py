@@ -120,6 +120,7 @@ class Shard:
         )
         await self._journal.save_snapshot(self._epoch, snapshot)
         self._since_snapshot = 0
+        self._options.at_step("after snapshot")
 
     async def _write_genesis(self) -> Page:
         first_offsets = await self._journal.sources(self.number)

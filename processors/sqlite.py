@@ -215,8 +215,16 @@ class SqliteJournal:
 
     async def outputs(self, shard: int, page: int) -> list[PublishedOutput]:
         """What was published with a page, in order."""
-        query = "SELECT topic, body FROM outputs WHERE shard = ? AND page = ? ORDER BY place"
+        query = "SELECT topic, CAST(body AS BLOB) FROM outputs WHERE shard = ? AND page = ? ORDER BY place"
         return [PublishedOutput(*row) for row in self._db.execute(query, (shard, page))]
+
+    async def orphaned_outputs(self, shard: int) -> list[int]:
+        """Numbers of pages that do not exist, but have published outputs."""
+        query = (
+            "SELECT DISTINCT page FROM outputs WHERE shard = ? "
+            "AND page NOT IN (SELECT number FROM pages WHERE shard = ?) ORDER BY page"
+        )
+        return [page for (page,) in self._db.execute(query, (shard, shard))]
 
     async def save_snapshot(self, epoch: int, snapshot: Snapshot) -> None:
         """Chunks first and the manifest last, in one transaction; older than the last two are dropped."""

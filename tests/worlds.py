@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -354,7 +354,7 @@ def _random_happening(dice: Random) -> Event:
     account, symbol, asset = dice.choice(_ACCOUNTS), dice.choice(SYMBOLS), dice.choice(ASSETS)
     side, size = dice.choice(("buy", "sell")), dice.randint(1, 2_000)
     drift = dice.randint(70, 130)
-    choices = (
+    choices: tuple[Callable[[], Event], ...] = (
         lambda: _trade(account, symbol, side, size, drift, dice.randint(-50, 300), None),
         lambda: _mark(symbol, drift, dice.randint(0, 99)),
         lambda: _mark(symbol, dice.randint(95, 105), dice.randint(0, 99)),

@@ -66,18 +66,26 @@ async def verify_shard(
     snapshots = {snapshot.page: snapshot for snapshot in await journal.snapshots(shard)}
     walk = _Walk(journal, ShardReport(shard), snapshots)
     try:
-        async for page in journal.pages(shard):
-            if last is not None and page.number > last:
-                break
-            walk.report.difference = await _verify_page(walk, page, compare=page.number >= first)
-            if walk.report.difference:
-                break
-            advance(1)
+        await _walk_pages(walk, first, last, advance)
     except (Halted, Divergence) as failure:
         number = 0 if walk.previous is None else walk.previous.number + 1
         walk.report.difference = Difference(shard, number, str(failure))
     walk.report.state = state_hash(walk.state)
     return walk.report
+
+
+async def _walk_pages(walk: _Walk, first: int, last: int | None, advance: Callable[[int], None]) -> None:
+    async for page in walk.journal.pages(walk.report.shard):
+        if last is not None and page.number > last:
+            return
+        walk.report.difference = await _verify_page(walk, page, compare=page.number >= first)
+        if walk.report.difference:
+            return
+        advance(1)
+    for number in await walk.journal.orphaned_outputs(walk.report.shard):
+        what = "outputs were published for a page that does not exist"
+        walk.report.difference = Difference(walk.report.shard, number, what)
+        return
 
 
 async def _verify_page(walk: _Walk, page: Page, *, compare: bool) -> Difference | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -23,6 +24,9 @@ from processors.inspection import Moment, after_page, at_time, latest
 from processors.partitioner import partition_of
 from processors.sqlite import SqliteJournal
 from schemas.refusals import Refusal
+
+_MONEY = ("equity", "requirement", "initial", "gross", "net", "withdrawable")
+_MONEY_OF_ROWS = ("notional", "unrealised", "maintenance", "contribution", "value", "collateral")
 
 
 @click.command()
@@ -69,30 +73,33 @@ def _milliseconds(time: str) -> int:
 
 
 def _show(view: View) -> None:
-    title = (
-        f"{view['account_id']} · {view['mode']} · {view['band']} · shard {view['shard']} page {view['page']}"
-    )
-    margin = Table(
-        "equity", "requirement", "initial", "gross", "net", "regime", "ratio", "saving", title=title
-    )
-    margin.add_row(*(_text(view[name]) for name in [str(column.header) for column in margin.columns]))
+    out.print("[bold]{account_id}[/] · {mode} · [bold]{band}[/] · shard {shard}, page {page}".format(**view))
+    margin = Table(show_header=False)
+    for name in _MONEY:
+        margin.add_row(name, _money(view[name]))
+    for name in ("ratio", "saving", "regime"):
+        margin.add_row(name, view[name] or "-")
     out.print(margin)
     _print_rows("Positions", view["positions"])
     _print_rows("Balances", view["balances"])
     if view["liquidation_id"]:
         out.print(f"liquidation {view['liquidation_id']} is open", style="bold red")
-    out.print(f"withdrawable: {view['withdrawable']}")
 
 
 def _print_rows(title: str, rows: list[View]) -> None:
     if not rows:
         out.print(f"{title}: none")
         return
-    table = Table(*(name.replace("_", " ") for name in rows[0]), title=title)
+    table = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*map(_text, row.values()))
+        table.add_row(
+            *(_money(value) if name in _MONEY_OF_ROWS else value or "-" for name, value in row.items())
+        )
     out.print(table)
 
 
-def _text(value: str | None) -> str:
-    return "-" if value is None else value
+def _money(value: str) -> str:
+    """For people, to the cent; `--json` has every digit."""
+    return f"{Decimal(value):,.2f}"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import click
 from rich.console import Console
@@ -32,7 +32,7 @@ class Failure(click.ClickException):
         super().__init__(message)
         self.exit_code = exit_code
 
-    def show(self, file: Any = None) -> None:
+    def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002
         """Write the line to standard error."""
         err.print(f"[bold red]error:[/] {self.message}", markup=True, soft_wrap=True)
 
@@ -49,6 +49,9 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+shards_option = click.option(
+    "--shards", type=click.IntRange(1, 1024), help="How many shards a new ledger gets (default: 1)."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
 
 
@@ -75,6 +78,11 @@ def open_ledger(data: Path) -> SqliteJournal:
 def print_json(value: Any) -> None:
     """One JSON document on standard output."""
     click.echo(json.dumps(value, indent=2))
+
+
+def open_binary(name: str, mode: str) -> AbstractContextManager[BinaryIO]:
+    """A file, or with "-" standard input or output, as bytes."""
+    return cast("AbstractContextManager[BinaryIO]", click.open_file(name, mode))
 
 
 @contextmanager

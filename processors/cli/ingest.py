@@ -15,9 +15,11 @@ from processors.cli.console import (
     err,
     json_option,
     ledger_errors,
+    open_binary,
     out,
     print_json,
     progress_bar,
+    shards_option,
 )
 from processors.ingestion import Ingested, ingest_file
 from processors.sqlite import SqliteJournal, existing_shards
@@ -26,9 +28,7 @@ from processors.sqlite import SqliteJournal, existing_shards
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(allow_dash=True))
 @data_option
-@click.option(
-    "--shards", type=click.IntRange(1, 1024), help="How many shards a new ledger gets (default: 1)."
-)
+@shards_option
 @json_option
 def ingest(files: tuple[str, ...], data: Path, shards: int | None, as_json: bool) -> None:
     """Validate events (JSON lines) and append them to the input topics.
@@ -49,7 +49,7 @@ def ingest(files: tuple[str, ...], data: Path, shards: int | None, as_json: bool
 
 def _ingest(name: str, journal: SqliteJournal) -> Ingested:
     try:
-        with click.open_file(name, "rb") as stream:
+        with open_binary(name, "rb") as stream:
             size = Path(name).stat().st_size if Path(name).is_file() else None
             with progress_bar(f"ingesting {name}", size) as advance:
                 return ingest_file(name, stream, journal, advance)

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import click
 
-from processors.cli.console import Failure, progress_bar
+from processors.cli.console import Failure, open_binary, progress_bar
 from processors.filtering import process_lines
 from processors.lines import read_lines
 from processors.paging import PageLimits
@@ -26,7 +26,7 @@ def process(source: str, output: str, page_entries: int) -> None:
     each, and the exit code is still 0; it is 1 when input or output cannot be read or written.
     """
     try:
-        with click.open_file(source, "rb") as lines, click.open_file(output, "wb") as sink:
+        with open_binary(source, "rb") as lines, open_binary(output, "wb") as sink:
             _pump(lines, sink, _size(source), page_entries)
     except BrokenPipeError:
         raise SystemExit(1) from None

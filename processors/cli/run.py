@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from processors.cli.console import data_option, err, ledger_errors, out
+from processors.cli.console import data_option, err, ledger_errors, out, shards_option
 from processors.paging import ClosedPage
 from processors.settings import Settings
 from processors.sqlite import SqliteJournal, existing_shards
@@ -18,9 +18,7 @@ from processors.worker import Worker
 
 @click.command()
 @data_option
-@click.option(
-    "--shards", type=click.IntRange(1, 1024), help="How many shards a new ledger gets (default: 1)."
-)
+@shards_option
 @click.option("--once", is_flag=True, help="Stop when every input so far is processed.")
 def run(data: Path, shards: int | None, once: bool) -> None:
     """Run the ledger over the inputs in --data, until it is told to stop (Ctrl-C or SIGTERM)."""

@@ -1,0 +1,114 @@
+"""Builders for tests over a log: embedded ledgers, shards that crash where they are told to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from worlds import Event, Output
+
+from ledger.pages import PublishedOutput
+from ledger.snapshots import state_hash
+from processors.audit.verification import ShardReport, verify_shard
+from processors.paging import PageLimits
+from processors.shard import Shard, ShardOptions
+from processors.sqlite import SqliteJournal
+from schemas.canonical import canonical_json
+from schemas.wire import decode
+
+PLACE = ("shard", "page", "index")
+
+
+class Crash(BaseException):
+    """The end of the world for one process; nothing catches it."""
+
+
+class CrashAt:
+    """Ends the world the n-th time a label is passed (from 1), once."""
+
+    def __init__(self, label: str, times: int = 1) -> None:
+        self.label = label
+        self.left = times
+
+    def __call__(self, label: str) -> None:
+        if label == self.label:
+            self.left -= 1
+            if self.left == 0:
+                raise Crash(label)
+
+
+def no_crash(_label: str) -> None:
+    """A process that is left in peace."""
+
+
+def small_pages(**changes: Any) -> ShardOptions:
+    """Pages of three entries, and a snapshot every seven: many chances to go wrong."""
+    defaults = {"limits": PageLimits(entries=3, linger_ms=0), "snapshot_every": 7, "buffer": 4}
+    return ShardOptions(**defaults | changes)
+
+
+def ledger_of(folder: Path, history: Iterable[Event], shards: int = 1) -> Path:
+    """A new embedded ledger with these events in its input topics; its folder."""
+    journal = SqliteJournal.create(folder, shards)
+    journal.append([decode(canonical_json(event)) for event in history])
+    journal.close()
+    return folder
+
+
+async def run_shard(folder: Path, number: int = 0, options: ShardOptions | None = None) -> Shard:
+    """One life of a shard: recover, then work until nothing is left (or until it crashes)."""
+    journal = SqliteJournal.open(folder)
+    try:
+        shard = Shard(journal, number, options or small_pages())
+        await shard.recover()
+        while await shard.step():
+            pass
+    finally:
+        journal.close()
+    return shard
+
+
+async def run_through_crashes(folder: Path, crashes: Iterable[CrashAt], number: int = 0) -> Shard:
+    """One life after another, each ended by its crash, and a last one in peace."""
+    for crash in crashes:
+        try:
+            await run_shard(folder, number, small_pages(at_step=crash))
+        except Crash:
+            continue
+    return await run_shard(folder, number)
+
+
+async def published(folder: Path, number: int = 0) -> list[PublishedOutput]:
+    """Everything a shard has published, in order."""
+    journal = SqliteJournal.open(folder)
+    pages = [page.number async for page in journal.pages(number)]
+    found = [output for page in pages for output in await journal.outputs(number, page)]
+    journal.close()
+    return found
+
+
+async def verified(
+    folder: Path, number: int = 0, *, first: int = 0, last: int | None = None
+) -> ShardReport:
+    """The auditor's report on a shard."""
+    journal = SqliteJournal.open(folder)
+    report = await verify_shard(journal, number, first=first, last=last, advance=lambda _pages: None)
+    journal.close()
+    return report
+
+
+def contents(outputs: Iterable[PublishedOutput]) -> list[Output]:
+    """Outputs without their place in the journal."""
+    return [without_place(json.loads(output.body)) for output in outputs]
+
+
+def without_place(output: Output) -> Output:
+    """An output but for its shard, page and index."""
+    return {name: value for name, value in output.items() if name not in PLACE}
+
+
+def hash_of(shard: Shard) -> str:
+    """The hash of a shard's state."""
+    return state_hash(shard.state)

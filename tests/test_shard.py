@@ -1,0 +1,228 @@
+"""The life of a shard: whatever happens to it, nothing is lost and nothing is repeated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from logs import (
+    Crash,
+    CrashAt,
+    contents,
+    hash_of,
+    ledger_of,
+    no_crash,
+    published,
+    run_shard,
+    run_through_crashes,
+    small_pages,
+    verified,
+)
+from worlds import START, Event, histories, random_history
+
+from processors.journal import Fenced, Halted
+from processors.paging import PageLimits
+from processors.shard import Shard, ShardOptions
+from processors.sqlite import SqliteJournal
+
+LABELS = ("acquired", "recovered", "before commit", "after commit", "before snapshot", "after snapshot")
+crash_points = st.builds(CrashAt, st.sampled_from(LABELS), st.integers(1, 6))
+
+
+@settings(max_examples=60)
+@given(histories(40), st.lists(crash_points, max_size=5))
+async def test_crashes_anywhere_lose_nothing_and_repeat_nothing(
+    history: list[Event], crashes: list[CrashAt]
+) -> None:
+    with TemporaryDirectory() as folder:
+        calm = ledger_of(Path(folder) / "calm", history)
+        stormy = ledger_of(Path(folder) / "stormy", history)
+        undisturbed, survivor = await run_shard(calm), await run_through_crashes(stormy, crashes)
+        assert hash_of(survivor) == hash_of(undisturbed)
+        assert contents(await published(stormy)) == contents(await published(calm))
+        assert (await verified(stormy)).difference is None
+
+
+@pytest.mark.parametrize("label", LABELS)
+async def test_every_labelled_point_is_passed_and_survived(tmp_path: Path, label: str) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 30))
+    with pytest.raises(Crash):
+        await run_shard(folder, options=small_pages(at_step=CrashAt(label)))
+    await run_shard(folder)
+    assert (await verified(folder)).difference is None
+
+
+@settings(max_examples=30)
+@given(histories(40), st.integers(1, 50), st.integers(1, 50))
+async def test_page_boundaries_change_nothing_but_coordinates(
+    history: list[Event], one: int, other: int
+) -> None:
+    with TemporaryDirectory() as folder:
+        outcomes = []
+        for entries in (one, other):
+            ledger = ledger_of(Path(folder) / f"pages of {entries}", history)
+            options = small_pages(limits=PageLimits(entries=entries, linger_ms=0))
+            shard = await run_shard(ledger, options=options)
+            outcomes.append((hash_of(shard), contents(await published(ledger))))
+        assert outcomes[0] == outcomes[1]
+
+
+@settings(max_examples=30)
+@given(histories(40))
+async def test_four_shards_say_of_each_account_what_one_shard_says(history: list[Event]) -> None:
+    with TemporaryDirectory() as folder:
+        single = ledger_of(Path(folder) / "one", history)
+        several = ledger_of(Path(folder) / "four", history, shards=4)
+        await run_shard(single)
+        for number in range(4):
+            await run_shard(several, number)
+        spoken = [output for number in range(4) for output in contents(await published(several, number))]
+        for account in ("ann", "bob", "cyd", "dan"):
+            assert _of(account, spoken) == _of(account, contents(await published(single)))
+
+
+def _of(account: str, outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was said of an account; a dead letter's source partition depends on the number of shards."""
+    place = ("partition", "offset")
+    return [
+        {name: value for name, value in output.items() if name not in place}
+        for output in outputs
+        if output.get("account_id") == account
+    ]
+
+
+async def test_an_older_writer_is_fenced_when_a_newer_one_has_come(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 5))
+    older = Shard(SqliteJournal.open(folder), 0, small_pages())
+    await older.recover()
+    await run_shard(folder)
+    with pytest.raises(Fenced, match="newer writer"):
+        await older.step()
+    assert (await verified(folder)).difference is None
+
+
+async def test_recovery_reads_only_the_pages_after_the_newest_snapshot(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 40))
+    shard = await run_shard(folder)
+    journal = _CountsPages.open(folder)
+    again = Shard(journal, 0, small_pages())
+    await again.recover()
+    assert hash_of(again) == hash_of(shard)
+    assert 0 < journal.handed_out < shard.tail.number / 2
+
+
+class _CountsPages(SqliteJournal):
+    handed_out = 0
+
+    async def pages(self, shard: int, first: int = 0) -> Any:
+        async for page in super().pages(shard, first):
+            self.handed_out += 1
+            yield page
+
+
+@pytest.mark.parametrize("damage", ["data = X'00'", "data = substr(data, 2)"])
+async def test_a_corrupt_snapshot_is_passed_over(tmp_path: Path, damage: str) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 40))
+    shard = await run_shard(folder)
+    _execute(folder, f"UPDATE snapshot_chunks SET {damage} WHERE page = (SELECT MAX(page) FROM snapshots)")
+    assert hash_of(await run_shard(folder)) == hash_of(shard)
+
+
+async def test_a_snapshot_of_another_history_is_passed_over(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 40))
+    shard = await run_shard(folder)
+    _execute(folder, "UPDATE snapshots SET page_hash = 'of another page'")
+    assert hash_of(await run_shard(folder)) == hash_of(shard)
+
+
+async def test_only_the_two_newest_snapshots_are_kept(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 60))
+    await run_shard(folder)
+    assert len(await SqliteJournal.open(folder).snapshots(0)) == 2
+
+
+async def test_trimmed_inputs_halt_the_shard_and_name_the_offset(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 40))
+    _execute(folder, "DELETE FROM inputs WHERE topic = 'prices' AND \"offset\" < 3")
+    with pytest.raises(Halted, match=r"prices/0: inputs from offset 0 on are gone \(found 3\)"):
+        await run_shard(folder)
+
+
+async def test_a_corrupt_page_halts_the_shard_and_names_the_page(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 10))
+    await run_shard(folder, options=ShardOptions(limits=small_pages().limits))
+    _execute(folder, "UPDATE pages SET record = X'00' WHERE number = 2")
+    with pytest.raises(Halted, match="shard 0: page 2 is corrupt"):
+        await run_shard(folder)
+
+
+async def test_a_journal_of_a_newer_engine_halts_an_older_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 10))
+    await run_shard(folder)
+    monkeypatch.setattr("processors.shard.ENGINE_VERSION", 0)
+    with pytest.raises(Halted, match="upgrade this worker"):
+        await run_shard(folder)
+
+
+async def test_nothing_is_taken_before_the_parameters_have_come(tmp_path: Path) -> None:
+    rules, *others = random_history(1, 10)
+    folder = ledger_of(tmp_path, others)
+    assert (await run_shard(folder)).tail.number == 0
+    ledger_of(folder, [rules])
+    shard = await run_shard(folder)
+    assert shard.state.rulebook is not None
+    assert all(output["type"] != "event_refused" for output in contents(await published(folder)))
+
+
+async def test_an_event_too_far_ahead_of_the_clock_is_refused_and_recorded(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 3))
+    await run_shard(folder, options=small_pages(clock_ms=lambda: START - 60_000, max_ahead_ms=60_002))
+    refused = [out for out in contents(await published(folder)) if out["type"] == "event_refused"]
+    assert {output["reason"] for output in refused} == {"ts_in_future"}
+    assert (await verified(folder)).difference is None
+
+
+async def test_an_idle_shard_writes_no_pages(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 3))
+    before = await run_shard(folder)
+    after = await run_shard(folder, options=small_pages(at_step=no_crash))
+    assert after.tail == before.tail
+
+
+async def test_a_page_waits_for_more_inputs_until_its_time_is_up(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 3))
+    journal = SqliteJournal.open(folder)
+    late = [{"type": "account_opened", "event_id": "late", "ts": START + 99, "account_id": "eve"}]
+    shard = Shard(_Delivers(journal, folder, late), 0, ShardOptions())
+    await shard.recover()
+    closed = await shard.step()
+    assert closed is not None
+    assert b'"event_id":"late"' in closed.page.lines[-1].body
+
+
+class _Delivers:
+    """A journal to which more inputs come after the first read."""
+
+    def __init__(self, journal: SqliteJournal, folder: Path, late: list[Event]) -> None:
+        self._journal, self._folder, self._late = journal, folder, late
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    async def read(self, positions: Any, limit: int) -> Any:
+        batches = await self._journal.read(positions, limit)
+        if self._late:
+            ledger_of(self._folder, [self._late.pop()])
+        return batches
+
+
+def _execute(folder: Path, statement: str) -> None:
+    journal = SqliteJournal.open(folder)
+    assert journal._db.execute(statement).rowcount > 0
+    journal.close()
