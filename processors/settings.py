@@ -1,8 +1,7 @@
-"""Settings from the environment: `MARGIN_LEDGER_DATA=/var/lib/ledger` and the like."""
+"""Settings from the environment: `MARGIN_LEDGER_PAGE_ENTRIES=1000` and the like."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -17,7 +16,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MARGIN_LEDGER_")
 
-    data: Path | None = None
     page_entries: Annotated[int, Field(ge=1, le=100_000)] = 5_000
     page_bytes: Annotated[int, Field(ge=1, le=16 * 1024 * 1024)] = 512 * 1024
     page_linger_ms: Annotated[int, Field(ge=0, le=60_000)] = 20

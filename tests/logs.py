@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from worlds import Event, Output
-
 from ledger.pages import PublishedOutput
 from ledger.snapshots import state_hash
 from processors.audit.verification import ShardReport, verify_shard
@@ -17,6 +15,7 @@ from processors.shard import Shard, ShardOptions
 from processors.sqlite import SqliteJournal
 from schemas.canonical import canonical_json
 from schemas.wire import decode
+from worlds import Event, Output
 
 PLACE = ("shard", "page", "index")
 
@@ -45,7 +44,11 @@ def no_crash(_label: str) -> None:
 
 def small_pages(**changes: Any) -> ShardOptions:
     """Pages of three entries, and a snapshot every seven: many chances to go wrong."""
-    defaults = {"limits": PageLimits(entries=3, linger_ms=0), "snapshot_every": 7, "buffer": 4}
+    defaults: dict[str, Any] = {
+        "limits": PageLimits(entries=3, linger_ms=0),
+        "snapshot_every": 7,
+        "buffer": 4,
+    }
     return ShardOptions(**defaults | changes)
 
 
@@ -89,9 +92,7 @@ async def published(folder: Path, number: int = 0) -> list[PublishedOutput]:
     return found
 
 
-async def verified(
-    folder: Path, number: int = 0, *, first: int = 0, last: int | None = None
-) -> ShardReport:
+async def verified(folder: Path, number: int = 0, *, first: int = 0, last: int | None = None) -> ShardReport:
     """The auditor's report on a shard."""
     journal = SqliteJournal.open(folder)
     report = await verify_shard(journal, number, first=first, last=last, advance=lambda _pages: None)

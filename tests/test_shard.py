@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from logs import (
     Crash,
     CrashAt,
@@ -22,12 +23,11 @@ from logs import (
     small_pages,
     verified,
 )
-from worlds import START, Event, histories, random_history
-
 from processors.journal import Fenced, Halted
 from processors.paging import PageLimits
 from processors.shard import Shard, ShardOptions
 from processors.sqlite import SqliteJournal
+from worlds import START, Event, histories, random_history
 
 LABELS = ("acquired", "recovered", "before commit", "after commit", "before snapshot", "after snapshot")
 crash_points = st.builds(CrashAt, st.sampled_from(LABELS), st.integers(1, 6))
@@ -63,8 +63,8 @@ async def test_page_boundaries_change_nothing_but_coordinates(
 ) -> None:
     with TemporaryDirectory() as folder:
         outcomes = []
-        for entries in (one, other):
-            ledger = ledger_of(Path(folder) / f"pages of {entries}", history)
+        for name, entries in (("one", one), ("other", other)):
+            ledger = ledger_of(Path(folder) / name, history)
             options = small_pages(limits=PageLimits(entries=entries, linger_ms=0))
             shard = await run_shard(ledger, options=options)
             outcomes.append((hash_of(shard), contents(await published(ledger))))
@@ -108,7 +108,7 @@ async def test_an_older_writer_is_fenced_when_a_newer_one_has_come(tmp_path: Pat
 async def test_recovery_reads_only_the_pages_after_the_newest_snapshot(tmp_path: Path) -> None:
     folder = ledger_of(tmp_path, random_history(1, 40))
     shard = await run_shard(folder)
-    journal = _CountsPages.open(folder)
+    journal = _CountsPages.over(folder)
     again = Shard(journal, 0, small_pages())
     await again.recover()
     assert hash_of(again) == hash_of(shard)
@@ -117,6 +117,11 @@ async def test_recovery_reads_only_the_pages_after_the_newest_snapshot(tmp_path:
 
 class _CountsPages(SqliteJournal):
     handed_out = 0
+
+    @classmethod
+    def over(cls, folder: Path) -> _CountsPages:
+        opened = SqliteJournal.open(folder)
+        return cls(opened._db, opened.shards)
 
     async def pages(self, shard: int, first: int = 0) -> Any:
         async for page in super().pages(shard, first):

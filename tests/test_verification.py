@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from logs import ledger_of, run_shard, small_pages, verified
-from worlds import random_history
 
+from logs import ledger_of, run_shard, small_pages, verified
 from processors.audit.verification import Difference
 from processors.sqlite import SqliteJournal
+from worlds import random_history
 
 
 @pytest.fixture
@@ -58,7 +58,9 @@ async def test_an_output_too_many_is_found(ledger: Path) -> None:
 
 
 async def test_an_output_on_another_topic_is_found(ledger: Path) -> None:
-    found = await found_after(ledger, "UPDATE outputs SET topic = 'dead-letters' WHERE page = 5 AND place = 1")
+    found = await found_after(
+        ledger, "UPDATE outputs SET topic = 'dead-letters' WHERE page = 5 AND place = 1"
+    )
     assert (found.page, found.entry) == (5, 1)
 
 
@@ -78,7 +80,9 @@ async def test_a_corrupt_page_is_found(ledger: Path) -> None:
 
 
 async def test_two_swapped_pages_are_found(ledger: Path) -> None:
-    swap = [f"UPDATE pages SET number = {new} WHERE number = {old}" for old, new in ((4, -1), (5, 4), (-1, 5))]
+    swap = [
+        f"UPDATE pages SET number = {new} WHERE number = {old}" for old, new in ((4, -1), (5, 4), (-1, 5))
+    ]
     assert (await found_after(ledger, *swap)).page == 4
 
 

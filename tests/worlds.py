@@ -10,9 +10,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from ledger.bands import BANDS
 from ledger.engine import apply
+from ledger.rulebook import Rulebook, compile_rulebook
 from ledger.state import State
+from ledger.valuation import Figures, evaluate
 from schemas.canonical import canonical_json, to_plain
+from schemas.parameters import RiskParametersPublished
 from schemas.refusals import Refusal
 from schemas.wire import decode
 
@@ -89,6 +93,16 @@ def parameters(version: int = 1, **changes: Any) -> Event:
     } | changes
 
 
+def flat_rate(rate: str = "0.01", version: int = 1, **changes: Any) -> Event:
+    """Parameters under which every instrument needs the same share of its notional, whatever its size."""
+    instruments = [
+        instrument("BTC-PERP", 1, 3, f"0:{rate}"),
+        instrument("ETH-PERP", 2, 3, f"0:{rate}"),
+        instrument("DOGE-PERP", 5, 0, f"0:{rate}"),
+    ]
+    return parameters(version, **({"instruments": instruments} | changes))
+
+
 def eligibility(**changes: Any) -> dict[str, Any]:
     """Conditions of portfolio margin; without changes none at all."""
     return {
@@ -101,6 +115,13 @@ def eligibility(**changes: Any) -> dict[str, Any]:
         "trading_days": 0,
         "disclosure_version": 0,
     } | changes
+
+
+def rulebook(**changes: Any) -> Rulebook:
+    """Parameters made ready to compute with."""
+    published = decode(canonical_json(parameters(**changes)))
+    assert isinstance(published, RiskParametersPublished)
+    return compile_rulebook(published, None)
 
 
 @dataclass
@@ -161,6 +182,26 @@ class World:
         except Refusal as refusal:
             return refusal
         raise AssertionError(f"applied: {outputs}")
+
+    def pool(self, account: str) -> int:
+        return self.state.book.accounts.pool[self.state.book.accounts.numbers[account]]
+
+    def balance(self, account: str, asset: str = "USDT") -> int:
+        """At the precision of the asset."""
+        return self.state.book.balance(self.pool(account), self.state.rules.asset(asset))
+
+    def position(self, account: str, symbol: str) -> tuple[int, int]:
+        """Size in lots and entry cost in settlement units; (0, 0) when there is none."""
+        positions = self.state.book.positions
+        row = positions.find(self.pool(account), self.state.rules.contract(symbol))
+        return (0, 0) if row < 0 else (positions.size[row], positions.cost[row])
+
+    def figures(self, account: str) -> Figures:
+        book, market, rules = self.state.book, self.state.market, self.state.rules
+        return evaluate(book, market, rules, [self.pool(account)])[0]
+
+    def band(self, account: str) -> str:
+        return BANDS[self.state.book.pools.band[self.pool(account)]]
 
     def _trade(
         self, account: str, symbol: str, side: str, quantity: str, price: str, **more: Any

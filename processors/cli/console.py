@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from processors.journal import Fenced, Halted
-from processors.settings import Settings
 from processors.sqlite import NotALedger, SqliteJournal, StorageFailure
 
 # Results go to standard output; progress, warnings and errors do not.
@@ -42,7 +41,7 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--data",
         type=click.Path(file_okay=False, path_type=Path),
-        default=lambda: Settings().data,
+        envvar="MARGIN_LEDGER_DATA",
         required=True,
         metavar="DIR",
         help="Folder of the embedded ledger (or MARGIN_LEDGER_DATA).",

@@ -1,0 +1,286 @@
+"""The commands, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from processors.cli import main
+from processors.sqlite import SqliteJournal
+from schemas.canonical import canonical_json
+from worlds import START, Event, random_history
+
+HISTORY = random_history(5, 60)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every command runs in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def margin_ledger(*arguments: str, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(main, arguments, input=stdin, env={"COLUMNS": "120"})
+
+
+def as_lines(history: list[Event]) -> bytes:
+    return b"".join(canonical_json(event) + b"\n" for event in history)
+
+
+def write(name: str, history: list[Event]) -> str:
+    Path(name).write_bytes(as_lines(history))
+    return name
+
+
+def run_ledger(history: list[Event], shards: int = 1) -> None:
+    """Ingest a history into ./ledger and process all of it."""
+    ingest = ("ingest", write("events.jsonl", history), "--data", "ledger", "--shards", str(shards))
+    assert margin_ledger(*ingest).exit_code == 0
+    assert margin_ledger("run", "--data", "ledger", "--once").exit_code == 0
+
+
+def outputs_of(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def account_json(name: str, *more: str) -> dict[str, Any]:
+    view: dict[str, Any] = json.loads(
+        margin_ledger("account", name, "--data", "ledger", "--json", *more).stdout
+    )
+    return view
+
+
+# --- process --------------------------------------------------------------------------------------------
+
+
+def test_process_is_a_filter_from_file_to_standard_output() -> None:
+    result = margin_ledger("process", write("events.jsonl", HISTORY))
+    assert result.exit_code == 0
+    assert outputs_of(result)[0]["type"] == "margin_requirement_computed"
+
+
+def test_process_reads_standard_input_and_writes_a_file() -> None:
+    from_file = margin_ledger("process", write("events.jsonl", HISTORY)).stdout
+    assert margin_ledger("process", "-", "-o", "out.jsonl", stdin=as_lines(HISTORY)).exit_code == 0
+    assert Path("out.jsonl").read_text() == from_file
+
+
+def test_process_exits_0_when_lines_were_refused() -> None:
+    result = margin_ledger("process", "-", stdin=b"{nonsense\n\n[]\n")
+    assert result.exit_code == 0
+    refusals = [(output["reason"], output["offset"]) for output in outputs_of(result)]
+    assert refusals == [("invalid_json", 0), ("not_an_object", 2)]
+
+
+def test_process_of_nothing_says_nothing() -> None:
+    result = margin_ledger("process", "-", stdin=b"")
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("arguments", [["absent.jsonl"], ["-", "-o", "no/such/folder/out"], ["."]])
+def test_process_exits_1_when_a_file_cannot_be_read_or_written(arguments: list[str]) -> None:
+    result = margin_ledger("process", *arguments, stdin=b"")
+    assert result.exit_code == 1
+    assert "error:" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+# --- ingest and run -------------------------------------------------------------------------------------
+
+
+def test_the_ledger_says_what_the_filter_says() -> None:
+    run_ledger(HISTORY)
+    place = ("shard", "page", "index", "topic", "partition", "offset", "excerpt")
+    said, filtered = (
+        [
+            {name: value for name, value in output.items() if name not in place}
+            for output in outputs_of(result)
+        ]
+        for result in (margin_ledger("outputs", "--data", "ledger"), margin_ledger("process", "events.jsonl"))
+    )
+    assert said == filtered
+
+
+def test_ingest_lists_bad_lines_and_appends_the_others() -> None:
+    Path("mixed.jsonl").write_bytes(b"{bad\n" + as_lines(HISTORY[:2]))
+    result = margin_ledger("ingest", "mixed.jsonl", "--data", "ledger", "--json")
+    assert result.exit_code == 1
+    [report] = json.loads(result.stdout)
+    assert (report["appended"], report["refused"]) == (2, 1)
+    assert (report["first_refusals"][0]["line"], report["first_refusals"][0]["reason"]) == (1, "invalid_json")
+
+
+def test_ingesting_twice_applies_nothing_twice() -> None:
+    run_ledger(HISTORY)
+    first = account_json("bob")
+    run_ledger(HISTORY)
+    second = account_json("bob")
+    assert (first["balances"], first["positions"]) == (second["balances"], second["positions"])
+
+
+def test_a_ledger_cannot_be_given_another_number_of_shards() -> None:
+    run_ledger(HISTORY, shards=2)
+    result = margin_ledger("run", "--data", "ledger", "--shards", "3")
+    assert result.exit_code == 1
+    assert "2 shards, not 3" in result.stderr
+
+
+def test_outputs_of_one_topic_only() -> None:
+    run_ledger(HISTORY)
+    said = outputs_of(margin_ledger("outputs", "--data", "ledger", "--topic", "margin-alerts"))
+    assert {output["type"] for output in said} == {"margin_band_changed"}
+
+
+# --- account --------------------------------------------------------------------------------------------
+
+
+def test_account_shows_margin_positions_and_balances() -> None:
+    run_ledger(HISTORY, shards=4)
+    result = margin_ledger("account", "bob", "--data", "ledger")
+    assert result.exit_code == 0
+    assert all(word in result.stdout for word in ("bob", "requirement", "Positions", "Balances", "USDT"))
+
+
+def test_account_as_json_equals_the_last_requirement_published() -> None:
+    run_ledger(HISTORY)
+    view = account_json("ann")
+    said = outputs_of(margin_ledger("outputs", "--data", "ledger", "--topic", "margin-requirements"))
+    last = [output for output in said if output["account_id"] == "ann"][-1]
+    assert (view["mode"], view["band"]) == (last["mode"], last["band"])
+
+
+def test_account_after_a_page_shows_what_that_page_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARGIN_LEDGER_PAGE_ENTRIES", "1")
+    run_ledger(HISTORY)
+    before = margin_ledger("account", "ann", "--data", "ledger", "--page", "6")
+    assert "not in the ledger at that moment" in before.stderr
+    assert account_json("ann", "--page", "7")["balances"][0]["balance"] == "4000"
+
+
+def test_account_at_a_time_shows_the_past() -> None:
+    run_ledger(HISTORY)
+    past = account_json("ann", "--at", str(START + 10))
+    assert past["positions"] == []
+    assert past["balances"][0]["balance"] == "4000"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nobody", "--data", "ledger"], 1, "account nobody is not in the ledger"),
+        (["ann", "--data", "elsewhere"], 1, "there is no ledger in elsewhere"),
+        (["ann", "--data", "ledger", "--at", "noon"], 2, "--at takes"),
+        (["ann", "--data", "ledger", "--at", "1", "--page", "1"], 2, "exclude each other"),
+        (["ann"], 2, "--data"),
+    ],
+)
+def test_account_says_in_one_line_what_is_wrong(arguments: list[str], code: int, message: str) -> None:
+    run_ledger(HISTORY)
+    result = margin_ledger("account", *arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+
+
+# --- audit ----------------------------------------------------------------------------------------------
+
+
+def test_audit_verify_of_a_whole_journal_exits_0() -> None:
+    run_ledger(HISTORY, shards=2)
+    result = margin_ledger("audit", "verify", "--data", "ledger")
+    assert result.exit_code == 0
+    assert result.stdout.count("whole") == 2
+
+
+def test_audit_verify_names_the_first_difference_and_exits_1() -> None:
+    run_ledger(HISTORY)
+    journal = SqliteJournal.open(Path("ledger"))
+    journal._db.execute("DELETE FROM outputs WHERE page = 1 AND place = 3")
+    journal.close()
+    result = margin_ledger("audit", "verify", "--data", "ledger", "--json")
+    assert result.exit_code == 1
+    [report] = json.loads(result.stdout)
+    assert (report["difference"]["page"], report["difference"]["entry"]) == (1, 3)
+
+
+def test_audit_verify_that_cannot_run_exits_2() -> None:
+    result = margin_ledger("audit", "verify", "--data", "nothing")
+    assert result.exit_code == 2
+    assert "there is no ledger" in result.stderr
+
+
+# --- a real process, really killed ----------------------------------------------------------------------
+
+
+def start_worker(*more: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "processors.cli", "run", "--data", "ledger", *more]
+    environment = os.environ | {"MARGIN_LEDGER_PAGE_ENTRIES": "2", "MARGIN_LEDGER_SNAPSHOT_EVERY": "20"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_workers_killed_at_random_moments_lose_and_repeat_nothing() -> None:
+    history = random_history(9, 300)
+    write("events.jsonl", history)
+    assert margin_ledger("ingest", "events.jsonl", "--data", "ledger").exit_code == 0
+    dice = Random(1)
+    for _ in range(5):
+        worker = start_worker()
+        time.sleep(0.6 + dice.random() / 3)
+        worker.kill()
+        worker.communicate()
+    assert margin_ledger("run", "--data", "ledger", "--once").exit_code == 0
+    verified = margin_ledger("audit", "verify", "--data", "ledger", "--json")
+    assert verified.exit_code == 0
+    assert json.loads(verified.stdout)[0]["entries"] == len(history)
+
+
+def test_a_worker_told_to_stop_finishes_its_page_and_exits_0() -> None:
+    write("events.jsonl", HISTORY)
+    assert margin_ledger("ingest", "events.jsonl", "--data", "ledger").exit_code == 0
+    worker = start_worker()
+    wait_for_outputs()
+    worker.send_signal(signal.SIGTERM)
+    output, _ = worker.communicate(timeout=30)
+    assert worker.returncode == 0
+    assert b"Processed" in output
+
+
+def test_a_second_worker_takes_over_and_the_first_one_stops() -> None:
+    write("events.jsonl", HISTORY)
+    assert margin_ledger("ingest", "events.jsonl", "--data", "ledger").exit_code == 0
+    first = start_worker()
+    wait_for_outputs()
+    second = start_worker()
+    late = [{"type": "account_opened", "event_id": "late", "ts": START + 10_000, "account_id": "eve"}]
+    try:
+        # The first one learns of it when it next has something to commit.
+        for _ in range(100):
+            margin_ledger("ingest", write("late.jsonl", late), "--data", "ledger")
+            if first.poll() is not None:
+                break
+            time.sleep(0.1)
+        _, errors = first.communicate(timeout=30)
+        assert first.returncode == 1
+        assert b"newer writer" in errors
+    finally:
+        second.kill()
+        second.communicate()
+
+
+def wait_for_outputs() -> None:
+    """Until a worker has published something."""
+    for _ in range(200):
+        if margin_ledger("outputs", "--data", "ledger").stdout:
+            return
+        time.sleep(0.05)
+    raise AssertionError("the worker published nothing")
