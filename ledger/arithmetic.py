@@ -7,10 +7,10 @@ product wraps; what is chosen is only the direction of the rounding.
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Final
 
 NEAREST_TOLERANCE: Final = 1e-12
+_NEAREST_SHARE: Final = 10**12  # the same, for integers
 
 
 def multiply_divide_floor(a: int, b: int, c: int) -> int:
@@ -42,9 +42,10 @@ def round_requirement(amount: float, precision: int = 6) -> int:
 
 def multiply_requirement(requirement: int, multiplier: int, scale: int) -> int:
     """`requirement * multiplier / scale`, rounded as `round_requirement` does, but exactly."""
-    product = Fraction(requirement * multiplier, scale)
-    if product.denominator == 1:
-        return product.numerator
-    nearest = round(product)
-    within = abs(nearest - product) * 10**12 <= abs(product)
-    return nearest if within else math.ceil(product)
+    product = requirement * multiplier
+    below, rest = divmod(product, scale)
+    if rest == 0:
+        return below
+    nearest = below + (2 * rest > scale or (2 * rest == scale and below % 2 == 1))
+    within = abs(nearest * scale - product) * _NEAREST_SHARE <= product
+    return nearest if within else below + 1

@@ -6,6 +6,7 @@ regime's matrix; under the floor it is `floor * |w_j|`, in cross mode `|w_j|`. S
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ledger.margin import Requirement
@@ -30,10 +31,7 @@ def _moved_together(
     weights: Sequence[float], underlyings: Sequence[int], margin: Requirement, rules: Rulebook
 ) -> list[float]:
     """The product M w of the deciding regime."""
-    pairs = list(zip(underlyings, weights, strict=True))
-    correlated = [
-        sum(rules.correlation[row][column] * other for column, other in pairs) for row in underlyings
-    ]
+    correlated = [_dot(rules.correlation[row], underlyings, weights) for row in underlyings]
     theta, panic = rules.breakdown, rules.panic
     if margin.regime == "breakdown":
         both = zip(correlated, weights, strict=True)
@@ -41,3 +39,9 @@ def _moved_together(
     if margin.regime == "panic":
         return [(1.0 - panic) * moved + panic * margin.net for moved in correlated]
     return correlated
+
+
+def _dot(row: Sequence[float], underlyings: Sequence[int], weights: Sequence[float]) -> float:
+    # Exactly rounded: the built-in sum of floats differs between versions of Python.
+    pairs = zip(underlyings, weights, strict=True)
+    return math.fsum(row[underlying] * weight for underlying, weight in pairs)

@@ -67,7 +67,7 @@ def test_a_requirement_is_rounded_up_unless_only_noise_keeps_it_from_an_integer(
 def test_a_rounded_requirement_is_never_lower_than_noise_explains_nor_a_unit_higher(amount: float) -> None:
     scaled = Fraction(amount * 1e6)
     noise = abs(scaled) / 10**12
-    assert scaled - noise <= round_requirement(amount) < scaled + max(1, noise)
+    assert scaled - noise <= round_requirement(amount) < scaled + max(Fraction(1), noise)
 
 
 @given(AMOUNTS)
@@ -85,7 +85,7 @@ def test_initial_margin_is_rounded_by_the_same_rule_but_exactly(requirement: int
     exact = Fraction(requirement * multiplier, RATE_SCALE)
     initial = multiply_requirement(requirement, multiplier, RATE_SCALE)
     assert initial == initial_margin(requirement, multiplier)
-    assert exact - exact / 10**12 <= initial < exact + max(1, exact / 10**12)
+    assert exact - exact / 10**12 <= initial < exact + max(Fraction(1), exact / 10**12)
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,13 @@ class World:
         """Apply one event as it would arrive; Refusal when it is refused."""
         return [to_plain(output) for output in apply(self.state, decode(canonical_json(event)))]
 
+    def offer(self, event: Event) -> list[Output]:
+        """Apply one event, which says nothing when it is refused."""
+        try:
+            return self.tell(event)
+        except Refusal:
+            return []
+
     def say(self, kind: str, **fields: Any) -> list[Output]:
         """Apply an event of this type, with an id and a time of its own unless given."""
         defaults = {"event_id": f"e-{next(self._numbers)}", "ts": self.ts}

@@ -11,7 +11,14 @@ from typing import IO, Any, BinaryIO, cast
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from processors.journal import Fenced, Halted
 from processors.sqlite import NotALedger, SqliteJournal, StorageFailure
@@ -85,10 +92,21 @@ def open_binary(name: str, mode: str) -> AbstractContextManager[BinaryIO]:
 
 
 @contextmanager
+def progress_to(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that is told how much is done of how much."""
+    with _bar(title, None) as (shown, task):
+        yield lambda done, total: shown.update(task, completed=done, total=total)
+
+
+@contextmanager
 def progress_bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error, where a person can see it; yields how to advance it."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    shown = Progress(*columns, console=err, transient=True, disable=not sys.stderr.isatty())
-    with shown:
-        task = shown.add_task(title, total=total)
+    with _bar(title, total) as (shown, task):
         yield lambda steps: shown.advance(task, steps)
+
+
+@contextmanager
+def _bar(title: str, total: int | None) -> Iterator[tuple[Progress, TaskID]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not sys.stderr.isatty()) as shown:
+        yield shown, shown.add_task(title, total=total)
