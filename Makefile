@@ -13,11 +13,11 @@ INSTALL := $(PIP) install --constraint constraints.txt --no-build-isolation
 SOURCES := $(shell find schemas ledger processors -name '__pycache__' -prune -o -print 2>/dev/null)
 LEFTOVERS := build margin_ledger.egg-info
 # `import ledger` must find what is installed, so Python is told not to look where it was started.
-PYTEST := PYTHONSAFEPATH=1 REQUIRE_INSTALLED=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+PYTEST := PYTHONSAFEPATH=1 REQUIRE_INSTALLED=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format soak develop clean
+.PHONY: help run test lint format soak kafka develop clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ format: $(VENV)/.tools ## Put the code into the house style
 
 soak: $(VENV)/.tools ## The tests again, with 5,000 examples for each property
 	HYPOTHESIS_PROFILE=soak $(PYTEST)
+
+kafka: $(VENV)/.tools ## A Kafka broker in the foreground, to develop against (needs Java 17 and Maven)
+	PYTHONPATH=tests $(BIN)/python -m broker.kafka_broker
 
 develop: $(VENV)/.tools ## An editable install, to work on the code; the next `make` undoes it
 	$(INSTALL) --no-deps --editable .

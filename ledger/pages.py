@@ -156,10 +156,11 @@ def decode_page(record: bytes) -> Page:
         if magic != _MAGIC or version != str(PAGE_FORMAT).encode():
             raise CorruptPage(f"not a page of format {PAGE_FORMAT}")
         page = _read_header(json.loads(header), tuple(map(_decode_line, lines)))
-    except (Malformed, ValueError, KeyError, TypeError) as error:
+        page = replace(page, hash=page_hash(page))
+        is_as_written = (page.hash.encode(), _header(page)) == (stated_hash, header)
+    except (Malformed, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CorruptPage(f"the record cannot be read as a page: {error}") from None
-    page = replace(page, hash=page_hash(page))
-    if page.hash.encode() != stated_hash or _header(page) != header:
+    if not is_as_written:
         raise CorruptPage(f"page {page.number} of shard {page.shard} is not what its hash says")
     return page
 

@@ -107,8 +107,8 @@ def _check_collateral(collateral: Iterable[CollateralAsset], settlement_asset: s
 def _check_settlement(field: str, collateral: CollateralAsset) -> None:
     if collateral.precision != SETTLEMENT_PRECISION:
         unsound(f"{field}.precision", f"the settlement asset has {SETTLEMENT_PRECISION} decimals")
-    if any(_rate(tier.weight) != 10**RATE_PRECISION for tier in collateral.tiers):
-        unsound(f"{field}.tiers", "the settlement asset has weight 1")
+    if [_rate(tier.weight) for tier in collateral.tiers] != [10**RATE_PRECISION]:
+        unsound(f"{field}.tiers", "the settlement asset has one tier, of weight 1")
 
 
 def _check_floors(field: str, steps: Sequence[tuple[ExactDecimal, ExactDecimal]]) -> None:

@@ -53,8 +53,20 @@ class Halted(RuntimeError):
     """The shard stops here, and a person has to look: the log is not what it must be."""
 
 
+def fork(page: Page, tail_number: int, tail_hash: str) -> Halted:
+    """The failure of a page that does not follow the tail; it names both."""
+    return Halted(
+        f"shard {page.shard}: page {page.number} follows {page.previous_hash[:12]}, "
+        f"but the tail is page {tail_number} with {tail_hash[:12]}"
+    )
+
+
 class Fenced(RuntimeError):
     """A newer writer owns the shard; nothing this one does is taken."""
+
+
+class LogUnavailable(RuntimeError):
+    """The log failed or cannot be reached: drop the shard's state, and recover from the log."""
 
 
 class Journal(Protocol):
@@ -63,6 +75,10 @@ class Journal(Protocol):
     @property
     def shards(self) -> int:
         """How many shards there are."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of the log."""
         ...
 
     async def sources(self, shard: int) -> Resume:

@@ -21,9 +21,9 @@ def read_lines(stream: BinaryIO) -> Iterator[NumberedLine]:
     """The lines of a stream; of one longer than any event only the beginning is kept."""
     number = 0
     while raw := stream.readline(_LIMIT):
-        piece = raw
+        blank, piece = not raw.strip(), raw
         while not piece.endswith(b"\n") and (piece := stream.readline(_LIMIT)):
-            pass
-        if raw.strip():
-            yield NumberedLine(number, raw.rstrip(b"\r\n"))
+            blank = blank and not piece.strip()
+        if not blank:
+            yield NumberedLine(number, raw[:-1].removesuffix(b"\r") if raw.endswith(b"\n") else raw)
         number += 1

@@ -14,9 +14,9 @@ from typing import Final
 
 import zstandard
 
-from ledger.pages import CorruptPage, Page, PublishedOutput, Resume, decode_page, encode_page
+from ledger.pages import NO_PAGE_HASH, CorruptPage, Page, PublishedOutput, Resume, decode_page, encode_page
 from processors.edge import account_of
-from processors.journal import Batch, Fenced, Halted, Snapshot, Source, SourceRecord, Tail
+from processors.journal import Batch, Fenced, Halted, Snapshot, Source, SourceRecord, Tail, fork
 from processors.partitioner import partition_of
 from schemas.canonical import encode
 from schemas.events import BROADCAST_TOPICS, KEYED_TOPICS, TOPIC_OF, Event
@@ -99,6 +99,10 @@ class SqliteJournal:
     def close(self) -> None:
         """Let go of the file."""
         self._db.close()
+
+    async def aclose(self) -> None:
+        """Let go of the file."""
+        self.close()
 
     # --- the input side: what producers do ---------------------------------------------------------
 
@@ -187,12 +191,9 @@ class SqliteJournal:
 
     def _require_tail(self, page: Page) -> None:
         query = "SELECT number, hash FROM pages WHERE shard = ? ORDER BY number DESC LIMIT 1"
-        number, tail_hash = self._db.execute(query, (page.shard,)).fetchone() or (-1, page.previous_hash)
+        number, tail_hash = self._db.execute(query, (page.shard,)).fetchone() or (-1, NO_PAGE_HASH)
         if (page.number, page.previous_hash) != (number + 1, tail_hash):
-            raise Halted(
-                f"shard {page.shard}: page {page.number} follows {page.previous_hash[:12]}, "
-                f"but the tail is page {number} with {tail_hash[:12]}"
-            )
+            raise fork(page, number, tail_hash)
 
     async def pages(self, shard: int, first: int = 0) -> AsyncIterator[Page]:
         """The committed pages in order. Halted when one is missing, corrupt or does not follow the last."""

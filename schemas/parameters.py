@@ -6,12 +6,13 @@ These are the words only. Whether they are sound together is decided by `ledger.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from schemas.units import (
     Correlation,
     Count,
     Identifier,
+    Many,
     NotNegative,
     Positive,
     Precision,
@@ -39,7 +40,7 @@ class Instrument:
     underlying: Symbol
     price_precision: Precision
     size_precision: Precision
-    brackets: tuple[Bracket, ...]
+    brackets: Annotated[tuple[Bracket, ...], Many()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,7 @@ class CollateralAsset:
 
     asset: Symbol
     precision: Precision
-    tiers: tuple[Tier, ...]
+    tiers: Annotated[tuple[Tier, ...], Many()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ class NettingModel:
     floor: UnitInterval
     breakdown: UnitInterval
     panic: UnitInterval
-    correlation: tuple[CorrelationPair, ...]
+    correlation: Annotated[tuple[CorrelationPair, ...], Many()]
     correlation_default: Correlation | None = None
 
 
@@ -123,8 +124,8 @@ class RiskParametersPublished:
     ts: Timestamp
     version: Version
     settlement_asset: Symbol
-    instruments: tuple[Instrument, ...]
-    collateral: tuple[CollateralAsset, ...]
+    instruments: Annotated[tuple[Instrument, ...], Many()]
+    collateral: Annotated[tuple[CollateralAsset, ...], Many()]
     model: NettingModel
     bands: Bands
     initial_multiplier: Positive

@@ -157,6 +157,10 @@ def _invalid(detail: str) -> bool:
     raise Refusal(Reason.INVALID_VALUE, "", detail)
 
 
+class Many:
+    """Marks a list of the contract: the edge stops reading one at its first mistake."""
+
+
 # The field types of the contract: what a value of the right JSON type must also be.
 Positive = Annotated[ExactDecimal, Predicate(_positive)]
 NotNegative = Annotated[ExactDecimal, Predicate(_not_negative)]

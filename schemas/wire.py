@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from typing import Annotated, Any, Final, NoReturn, get_args
+from typing import Annotated, Any, Final, NoReturn, cast, get_args
 
 from pydantic import Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails, core_schema
@@ -23,6 +22,7 @@ from schemas.units import (
     MAX_EVENT_BYTES,
     MAX_PARAMETERS_BYTES,
     ExactDecimal,
+    Many,
     is_identifier,
     parse_decimal,
 )
@@ -37,9 +37,16 @@ def _decimal_schema(_cls: type, _source: object, _handler: GetCoreSchemaHandler)
     )
 
 
+def _list_schema(_mark: Many, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+    # A list of a million mistakes must not make a million errors.
+    schema: Any = handler(source)
+    return cast("CoreSchema", {**schema, "fail_fast": True})
+
+
 def _register_with_pydantic() -> None:
     """Teach pydantic the vocabulary from here, so that the vocabulary need not know pydantic."""
     setattr(ExactDecimal, "__get_pydantic_core_schema__", classmethod(_decimal_schema))  # noqa: B010
+    setattr(Many, "__get_pydantic_core_schema__", _list_schema)  # noqa: B010
     strict = {"strict": True, "extra": "forbid"}
     words = [
         parameters.Bracket,
@@ -67,15 +74,14 @@ def decode(raw: bytes | None) -> Event:
     """Read one input event. Refusal: any wire reason of `Reason`, with the field at fault."""
     if raw is None:
         raise Refusal(Reason.TOMBSTONE, "", "the record has no value")
-    document = _parse(raw)
-    try:
-        return _EVENT.validate_json(raw)
-    except ValidationError as error:
-        refusal = _refusal_of(error.errors(include_url=False)[0])
-    except RecursionError:
-        refusal = Refusal(Reason.TOO_DEEP, "", "nested too deeply")
+    document, problem = _parse(raw)
+    if problem is None:
+        try:
+            return _EVENT.validate_json(raw)
+        except ValidationError as error:
+            problem = _refusal_of(error.errors(include_url=False, include_input=True)[0])
     account_id, event_id = _readable_ids(document)
-    raise refusal.about(account_id=account_id, event_id=event_id)
+    raise problem.about(account_id=account_id, event_id=event_id)
 
 
 def excerpt(raw: bytes | None) -> str:
@@ -87,15 +93,18 @@ def excerpt(raw: bytes | None) -> str:
 def topic_of(raw: bytes | None) -> str:
     """The topic that a record's `type` belongs to, "" when that cannot be read."""
     try:
-        document = _parse(raw or b"")
+        document, _ = _parse(raw or b"")
     except Refusal:
         return ""
     kind = document.get("type")
     return TOPIC_OF.get(kind, "") if isinstance(kind, str) else ""
 
 
-def _parse(raw: bytes) -> dict[str, Any]:
-    """The record as a JSON object, within the limits and without duplicate keys."""
+def _parse(raw: bytes) -> tuple[dict[str, Any], Refusal | None]:
+    """The record as a JSON object, and the first thing wrong with it that can be seen without its type.
+
+    Refusal when it cannot be read as an object at all.
+    """
     if len(raw) > MAX_PARAMETERS_BYTES:
         raise Refusal(Reason.TOO_LARGE, "", f"at most {MAX_PARAMETERS_BYTES} bytes")
     try:
@@ -103,15 +112,17 @@ def _parse(raw: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise Refusal(Reason.INVALID_UTF8, "", f"not UTF-8 at byte {error.start}") from None
     _check_depth(text)
-    document = _load(text)
+    problems: list[Refusal] = []
+    document = _load(text, problems)
     if not isinstance(document, dict):
         raise Refusal(Reason.NOT_AN_OBJECT, "", "a JSON object is needed")
     if len(raw) > MAX_EVENT_BYTES and document.get("type") != "risk_parameters_published":
-        raise Refusal(Reason.TOO_LARGE, "", f"at most {MAX_EVENT_BYTES} bytes")
-    return document
+        return document, Refusal(Reason.TOO_LARGE, "", f"at most {MAX_EVENT_BYTES} bytes")
+    return document, problems[0] if problems else None
 
 
-_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+# A string that never ends reaches to the end of the text, so that every character is looked at once.
+_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
 _BRACKETS = re.compile(r"[][{}]")
 
 
@@ -126,10 +137,18 @@ def _check_depth(text: str) -> None:
             raise Refusal(Reason.TOO_DEEP, "", f"nested more than {MAX_DEPTH} deep")
 
 
-def _load(text: str) -> object:
+def _load(text: str, problems: list[Refusal]) -> object:
+    def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        document: dict[str, object] = {}
+        for name, value in pairs:
+            if not problems and (problem := _problem_with(name, value, document)):
+                problems.append(problem)
+            document[name] = value
+        return document
+
     try:
         return json.loads(
-            text, object_pairs_hook=_unique, parse_int=_short_integer, parse_constant=_no_such_constant
+            text, object_pairs_hook=unique, parse_int=_short_integer, parse_constant=_no_such_constant
         )
     except Refusal:
         raise
@@ -137,17 +156,15 @@ def _load(text: str) -> object:
         raise Refusal(Reason.INVALID_JSON, "", "not valid JSON") from None
 
 
-def _unique(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
-    document: dict[str, object] = {}
-    for name, value in pairs:
-        if name in document:
-            raise Refusal(Reason.DUPLICATE_KEY, _printable(name), "the field is given twice")
-        if isinstance(value, _LongInteger):
-            raise Refusal(Reason.OUT_OF_RANGE, _printable(name), f"an integer of {value.digits} digits")
-        if isinstance(value, str) and not value.isascii() and _has_lone_surrogate(value):
-            raise Refusal(Reason.INVALID_VALUE, _printable(name), "half of a surrogate pair is no character")
-        document[name] = value
-    return document
+def _problem_with(name: str, value: object, document: dict[str, object]) -> Refusal | None:
+    """What is wrong with one more field of an object, whatever field it is."""
+    if name in document:
+        return Refusal(Reason.DUPLICATE_KEY, _printable(name), "the field is given twice")
+    if isinstance(value, _LongInteger):
+        return Refusal(Reason.OUT_OF_RANGE, _printable(name), f"an integer of {value.digits} digits")
+    if isinstance(value, str) and not value.isascii() and _has_lone_surrogate(value):
+        return Refusal(Reason.INVALID_VALUE, _printable(name), "half of a surrogate pair is no character")
+    return None
 
 
 class _LongInteger:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from ledger.engine import ENGINE_VERSION
 from ledger.pages import Page, PublishedOutput, seal_genesis
@@ -67,7 +68,7 @@ class Writer:
     def pages(self, some: Sequence[SourceRecord], cuts: Iterable[int]) -> list[ClosedPage]:
         """Pages that end at these places of the list, and one more with the rest."""
         edges = sorted({0, len(some), *(cut for cut in cuts if cut < len(some))})
-        return [self.page(some[start:end]) for start, end in zip(edges, edges[1:], strict=False)]
+        return [self.page(some[start:end]) for start, end in pairwise(edges)]
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Any bytes as input: applied once or refused once, never an error, and the neighbours do not notice a refusal."""
+"""Any bytes as input: applied once or refused once, never an error, and no neighbour notices a refusal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worlds import random_history
 
 NEIGHBOURS = [canonical_json(event) for event in random_history(seed=7, length=25)]
 UNDISTURBED = tell(numbered(NEIGHBOURS))
-LIMITS = st.builds(PageLimits, entries=st.integers(1, 60), size_bytes=st.sampled_from([1, 500, 5_000, 1 << 60]))
+LIMITS = st.builds(PageLimits, entries=st.integers(1, 60), size_bytes=st.integers(1, 5_000))
 MOMENTS = st.integers(0, len(NEIGHBOURS))
 
 

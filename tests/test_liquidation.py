@@ -224,10 +224,10 @@ def test_a_trade_with_the_id_that_closes_nothing_ordered_is_an_ordinary_trade(
     side: str, symbol: str, price: str
 ) -> None:
     world = triggered()
-    fill = {"symbol": symbol, "side": side, "quantity": "0.01", "price": price, "fee": "0"}
+    fill = {"symbol": symbol, "side": side, "quantity": "0.5", "price": price, "fee": "0"}
     outputs = world.say("trade_executed", account_id="ann", liquidation_id="ann:1", **fill)
-    assert of_type(outputs, COMPLETED) == []
-    assert only(close(world), COMPLETED)["fee"] == "49.3"
+    assert of_type(outputs + close(world, "0.5"), COMPLETED) == []
+    assert only(close(world, "0.5"), COMPLETED)["fee"] == "49.3"
 
 
 def test_only_what_was_ordered_counts_of_a_larger_trade() -> None:
@@ -261,6 +261,16 @@ def test_an_order_of_two_legs_is_worked_off_leg_by_leg() -> None:
     assert kinds(close(world, price="98500")) == [COMPUTED, CHANGED]  # 1.25: warning, below the target
     outputs = world.buy("ann", ETH, "10", "4000", liquidation_id="ann:1")
     assert only(outputs, COMPLETED)["fee"] == "69.25"
+
+
+def test_an_order_of_two_legs_is_done_whatever_else_was_opened_since() -> None:
+    world = exposed("2000")
+    world.sell("ann", ETH, "10", "4000")
+    only(world.marks(BTC="98500"), TRIGGERED)
+    world.buy("ann", "DOGE-PERP", "1", "0.25")
+    close(world, price="98500")
+    assert only(world.buy("ann", ETH, "10", "4000", liquidation_id="ann:1"), COMPLETED)
+    assert world.position("ann", "DOGE-PERP")[0] == 1
 
 
 # ---------- cancelled
@@ -300,6 +310,14 @@ def test_nothing_closed_before_a_cancellation_is_charged_later() -> None:
     only(world.marks(BTC="97000"), TRIGGERED)
     world.deposit("ann", "50")  # equity 38, a requirement of 67.9
     assert only(close(world, "0.07", "97000", "ann:2"), COMPLETED)["fee"] == "3.395"
+
+
+def test_where_nothing_is_required_there_is_no_ratio_to_recover_to() -> None:
+    world = triggered()
+    outputs = world.tell(flat_rate("0", version=2, liquidation=TERMS))
+    assert kinds(outputs) == [COMPUTED, CHANGED]
+    assert only(world.withdraw("ann", "1"), "withdrawal_rejected")["reasons"] == ["liquidating"]
+    assert only(close(world), COMPLETED)["fee"] == "49.3"
 
 
 def test_completed_goes_before_cancelled() -> None:

@@ -192,6 +192,18 @@ def test_a_later_regime_is_named_only_if_it_is_worse_by_more_than_noise(floor: f
     assert (found.regime, found.requirement) == (regime, 1_000.0 * floor)
 
 
+@pytest.mark.parametrize(
+    ("more", "regime"), [(1.0, "breakdown"), (1.0 + 1e-13, "breakdown"), (1.0 + 1e-11, "floor")]
+)
+def test_of_two_regimes_worse_than_calm_the_first_is_named_when_they_are_equal(
+    more: float, regime: str
+) -> None:
+    weights, rho, theta, pi = REGIMES["breakdown"]
+    pool = Pool(weights, [0, 1], ruled([[1.0, rho], [rho, 1.0]], theta, pi))
+    floor = pool.needs() / pool.requirement().gross * more
+    assert netting_requirement(weights, [0, 1], replace(pool.rules, floor=floor)).regime == regime
+
+
 # ---------- what is promised to users (design.md, section 1)
 
 

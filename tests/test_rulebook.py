@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ledger.rulebook import compile_rulebook
 from ledger.snapshots import state_hash
 from ledger.state import State
-from reference import derive_brackets
+from reference import derive_brackets, maintenance
 from schemas.refusals import Reason, Refusal
 from worlds import Event, World, collateral, instrument, model, of_type, only, parameters, rulebook
 
@@ -255,6 +255,15 @@ def test_maintenance_margin_adds_each_rate_above_its_floor(
     # `notional * rate - cum` loses what the two have in common, so the noise is that of the product.
     assert abs(Fraction(margin) - by_slices(schedule, value)) <= Fraction(value, 10**8) / 10**14
     assert curve_of(schedule).margin(-value) == margin
+
+
+@given(brackets(), st.integers(0, 10**18))
+def test_maintenance_margin_equals_the_reference_to_the_last_bit(
+    schedule: list[tuple[int, int]], value: int
+) -> None:
+    for notional in (value, *(floor for floor, _ in schedule)):  # a floor belongs to the bracket it begins
+        expected = maintenance(float(notional) / 10**8, derive_brackets(schedule))
+        assert curve_of(schedule).margin(notional) == expected
 
 
 @given(brackets())

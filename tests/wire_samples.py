@@ -1,4 +1,4 @@
-"""Every input event of the contract: the appendix's own lines, one sample of each type, random ones, broken ones."""
+"""Every input event of the contract: the appendix's lines, a sample of each type, random and broken ones."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ APPENDIX_A = """\
  "quantity":"2.5","price":"116830.3","fee":"58.41"}
 {"type":"margin_mode_requested","event_id":"r-1","ts":1760100000000,"account_id":"alice","mode":"portfolio"}
 {"type":"withdrawal_requested","event_id":"w-1","ts":1760100000000,"account_id":"alice","withdrawal_id":"w1","asset":"USDT","amount":"1000"}
-"""  # noqa: E501
+"""
 
 
 def json_objects(text: str) -> list[Event]:
@@ -95,6 +95,9 @@ OPTIONAL = {
     "trade_executed": ["liquidation_id"],
     "risk_parameters_published": ["cross_collateral"],
 }
+
+
+KINDS = sorted(SAMPLES)
 
 
 def raw(kind: str, /, **changes: Any) -> bytes:
@@ -227,8 +230,10 @@ def events_of(kind: str) -> st.SearchStrategy[Event]:
 
 
 def any_input() -> st.SearchStrategy[bytes]:
-    """Whatever may stand in a record: noise, JSON, and good events after an accident."""
-    return st.one_of(st.binary(max_size=200), _json_values().map(canonical_json), _accidents(), _misfits())
+    """Whatever may stand in a record: good events, also after an accident, other JSON, noise."""
+    good = _good_events().map(canonical_json)
+    other = _json_values().map(canonical_json)
+    return st.one_of(good, _misfits(), _misfits(), _accidents(), other, st.binary(max_size=200))
 
 
 def _good_events() -> st.SearchStrategy[Event]:
@@ -241,7 +246,7 @@ def _good_events() -> st.SearchStrategy[Event]:
         parameters(3, collateral=[*parameters()["collateral"], collateral("EUR", 0, "0:1")], model=model()),
         parameters(4, eligibility=eligibility(fills=3)),
     ]
-    return st.one_of(st.sampled_from([*known, *SAMPLES.values()]), *map(events_of, SAMPLES))
+    return st.one_of(st.sampled_from(known), st.sampled_from(KINDS).flatmap(events_of))
 
 
 def _json_values() -> st.SearchStrategy[Any]:
@@ -260,12 +265,15 @@ _VALUES: list[Any] = [
 
 @st.composite
 def _misfits(draw: st.DrawFn) -> bytes:
-    """A good event with a value somewhere in it replaced by another."""
+    """A good event with a value somewhere in it replaced by another, or with a field too many."""
     event = json.loads(canonical_json(draw(_good_events())))
     inside: Any = event
     while True:
-        keys: list[Any] = list(inside) if isinstance(inside, dict) else list(range(len(inside)))
+        keys: list[Any] = [*inside, "zzz"] if isinstance(inside, dict) else list(range(len(inside)))
         key = draw(st.sampled_from(keys))
+        if key == "zzz":
+            inside[key] = 1
+            return canonical_json(event)
         if not isinstance(inside[key], dict | list) or not inside[key] or draw(st.booleans()):
             inside[key] = draw(st.sampled_from(_VALUES) | _json_values())
             return canonical_json(event)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import click
+from rich import box
 from rich.table import Table
 
 from processors.account_view import UnknownAccount, View, view_account
@@ -26,7 +27,16 @@ from processors.sqlite import SqliteJournal
 from schemas.refusals import Refusal
 
 _MONEY = ("equity", "requirement", "initial", "gross", "net", "withdrawable")
-_MONEY_OF_ROWS = ("notional", "unrealised", "maintenance", "contribution", "value", "collateral")
+_NAMES = ("symbol", "asset")
+_HEADINGS = {
+    "entry_price": "entry",
+    "mark_price": "mark",
+    "index_price": "index",
+    "unrealised": "P&L",
+    "maintenance": "isolated margin",
+    "contribution": "share of R",
+}
+_ROUNDED = ("notional", "unrealised", "maintenance", "contribution", "value", "collateral")
 
 
 @click.command()
@@ -90,16 +100,20 @@ def _print_rows(title: str, rows: list[View]) -> None:
     if not rows:
         out.print(f"{title}: none")
         return
-    table = Table(title=title, title_justify="left")
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
     for name in rows[0]:
-        table.add_column(name.replace("_", " "), overflow="fold")
+        table.add_column(_HEADINGS.get(name, name), justify="left" if name in _NAMES else "right")
     for row in rows:
-        table.add_row(
-            *(_money(value) if name in _MONEY_OF_ROWS else value or "-" for name, value in row.items())
-        )
+        table.add_row(*(_rounded(value) if name in _ROUNDED else value or "-" for name, value in row.items()))
     out.print(table)
 
 
 def _money(value: str) -> str:
     """For people, to the cent; `--json` has every digit."""
     return f"{Decimal(value):,.2f}"
+
+
+def _rounded(value: str) -> str:
+    return f"{Decimal(value):,.0f}"

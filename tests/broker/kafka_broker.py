@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -208,19 +208,19 @@ def spawn(command: Sequence[str], log: Path, death_signal: signal.Signals) -> su
 # --- a cluster, and a broker of our own -----------------------------------------------------------------
 
 
-async def answers(bootstrap: str) -> bool:
-    """Whether a cluster is there for clients: it has a broker, and every partition a leader."""
+async def cluster_at(bootstrap: str) -> str | None:
+    """The id of the cluster there, when clients can use it: it has a broker, and every partition a leader."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=2_000)
     try:
         await admin.start()
         cluster = await admin.describe_cluster()
         topics = await admin.describe_topics()
     except (KafkaError, OSError, TimeoutError):
-        return False
+        return None
     finally:
         await admin.close()
     leaders = [partition["leader"] for topic in topics for partition in topic["partitions"]]
-    return bool(cluster["brokers"]) and -1 not in leaders
+    return str(cluster["cluster_id"]) if cluster["brokers"] and -1 not in leaders else None
 
 
 class Cluster:
@@ -230,17 +230,17 @@ class Cluster:
         self.bootstrap = bootstrap
 
     def __enter__(self) -> Self:
-        if not self.is_ready():
+        if self.answering() is None:
             raise NotStarted(f"no Kafka answers at {self.bootstrap}")
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave it as it is."""
 
-    def is_ready(self) -> bool:
-        """Ask it, in a thread of its own: whoever asks may be inside an event loop."""
+    def answering(self) -> str | None:
+        """The id of the cluster that answers. Asked in a thread: the caller may be inside an event loop."""
         with ThreadPoolExecutor(max_workers=1) as asker:
-            return asker.submit(asyncio.run, answers(self.bootstrap)).result()
+            return asker.submit(asyncio.run, cluster_at(self.bootstrap)).result()
 
 
 class Broker(Cluster):
@@ -310,7 +310,7 @@ class Broker(Cluster):
     def kill(self) -> None:
         """Kill it (SIGKILL), as a power cut would."""
         if self._process is not None:
-            self._kill()
+            self._send_kill(self._process)
             self._process.wait()
             self._process = None
 
@@ -346,9 +346,14 @@ class Broker(Cluster):
             return
         written = "".join(f"{name}={value}\n" for name, value in self.settings().items())
         (self.folder / "server.properties").write_text(written)
-        name = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = self._java("kafka.tools.StorageTool", "format", "--standalone", "--cluster-id", name)
-        self._run([*command, "--config", str(self.folder / "server.properties")])
+        command = self._java("kafka.tools.StorageTool", "format", "--standalone")
+        command += ["--cluster-id", self._cluster_id(), "--config", str(self.folder / "server.properties")]
+        self._run(command)
+
+    def _cluster_id(self) -> str:
+        """An id that belongs to the folder, in the form that Kafka takes; it must not begin with a dash."""
+        unique = uuid.uuid5(uuid.NAMESPACE_URL, self.folder.resolve().as_uri()).bytes
+        return base64.urlsafe_b64encode(b"m" + unique[1:]).decode().rstrip("=")
 
     def _run(self, command: Sequence[str]) -> None:
         with self.log.open("ab") as output:
@@ -366,11 +371,12 @@ class Broker(Cluster):
     def _command(self) -> list[str]:
         return self._java("kafka.Kafka", str(self.folder / "server.properties"))
 
-    def _kill(self) -> None:
-        os.kill(self.pid, signal.SIGKILL)
+    def _send_kill(self, process: subprocess.Popen[bytes]) -> None:
+        process.kill()
 
     def _wait_until_ready(self, deadline: float) -> None:
-        while not (self._is_listening() and self.is_ready()):
+        # By its id, because another broker's answer at a port that this one cannot have is no answer.
+        while not (self._is_listening() and self.answering() == self._cluster_id()):
             if not self.running:
                 raise NotStarted(f"the broker ended while it started\n{self._end_of_log()}")
             if time.monotonic() > deadline:
@@ -436,6 +442,7 @@ class DockerBroker(Broker):
         if (self.folder / "created").exists():
             return
         command = ["docker", "create", "--name", self._name, "--env", f"KAFKA_HEAP_OPTS={HEAP}"]
+        command += ["--env", f"CLUSTER_ID={self._cluster_id()}"]
         command += ["--publish", f"{self.bootstrap}:{self.ports.clients}"]
         for name, value in self.settings().items():
             command += ["--env", f"KAFKA_{name.replace('.', '_').upper()}={value}"]
@@ -445,21 +452,23 @@ class DockerBroker(Broker):
     def _command(self) -> list[str]:
         return ["docker", "start", "--attach", self._name]
 
-    def _kill(self) -> None:
+    def _send_kill(self, process: subprocess.Popen[bytes]) -> None:
+        # The client ends with its container; killed itself, it would leave the container running.
         subprocess.run(["docker", "kill", self._name], capture_output=True, check=False)
 
 
-def choose(folder: Path) -> Cluster:
-    """The first that this machine has: KAFKA_BOOTSTRAP_SERVERS, a broker on Java, one in Docker."""
+def choose() -> Callable[[Path], Cluster]:
+    """What makes the first that works here of: KAFKA_BOOTSTRAP_SERVERS, a broker on Java, one in Docker."""
     if servers := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
-        return Cluster(servers)
+        return lambda _: Cluster(servers)
     lacking = []
     for kind in (Broker, DockerBroker):
         try:
             kind.prepare()
-            return kind(folder)
         except Unavailable as unavailable:
             lacking.append(str(unavailable))
+        else:
+            return kind
     raise Unavailable(
         f"a Kafka broker is needed ({', '.join(lacking)}): "
         f"install Java {OLDEST_JAVA} and Maven, or Docker, or set KAFKA_BOOTSTRAP_SERVERS"

@@ -1,0 +1,231 @@
+"""The port of `processors.journal` over Kafka.
+
+One page is one transaction to partition p of every output topic. Where to resume is read from the last
+page, never from a consumer group; the journal's order is the broker's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+import zstandard
+from aiokafka import TopicPartition
+
+from ledger.pages import NO_PAGE_HASH, CorruptPage, Page, PublishedOutput, Resume, decode_page, encode_page
+from processors.journal import Batch, Fenced, Halted, Snapshot, Source, SourceRecord, Tail, fork
+from processors.kafka.cluster import TRANSACTION_TIMEOUT_MS, Cluster
+from processors.kafka.published import PublishedReader
+from processors.kafka.reader import Offsets, Reader
+from processors.kafka.snapshots import SnapshotStore
+from processors.kafka.topics import JOURNAL, check
+from processors.kafka.writer import Message, Writer
+from schemas.events import BROADCAST_TOPICS, KEYED_TOPICS
+from schemas.outputs import OUTPUT_TOPICS
+
+_READ_AT_ONCE: Final = 500
+# An account id needs no escapes, and inside another string its quotes would have them.
+_ACCOUNT: Final = re.compile(rb'"account_id":"([^"]+)"')
+_COMMIT_MARKER: Final = 1  # the control record that ends a transaction takes an offset
+
+
+class KafkaJournal:
+    """One shard's connections to a cluster; each shard of a process has its own."""
+
+    def __init__(self, cluster: Cluster, partitions: dict[str, int]) -> None:
+        self._cluster = cluster
+        self._partitions = partitions
+        self._offsets, self._watermarks = Offsets(cluster), Offsets(cluster, read_committed=False)
+        self._inputs = Reader(cluster, self._offsets)
+        self._snapshots = SnapshotStore(cluster, self._offsets)
+        self._published: PublishedReader | None = None
+        self._writer: Writer | None = None
+        self._epoch = 0
+        self._tail: Page | None = None
+        self._next_offset = 0  # where the broker must put the next page
+
+    @classmethod
+    async def connect(cls, cluster: Cluster, shards: int | None = None) -> KafkaJournal:
+        """Check the topics of a cluster. Halted when they are not as they must be."""
+        return cls(cluster, await check(cluster, shards))
+
+    @property
+    def shards(self) -> int:
+        """One per partition of the journal."""
+        return self._partitions[JOURNAL]
+
+    async def aclose(self) -> None:
+        """Let go of every connection, in bounded time."""
+        if self._writer is not None:
+            await self._writer.close()
+            self._writer = None
+        for connection in (self._inputs, self._offsets, self._watermarks):
+            await connection.close()
+        if self._published is not None:
+            await self._published.close()
+
+    async def sources(self, shard: int) -> Resume:
+        """The first offset of the shard's own partitions and of every broadcast partition."""
+        partitions = [self._at(topic, shard) for topic in KEYED_TOPICS]
+        for topic in BROADCAST_TOPICS:
+            partitions += [self._at(topic, number) for number in range(self._partitions[topic])]
+        beginnings = await self._offsets.beginnings(partitions)
+        return {self._source(partition): offset for partition, offset in beginnings.items()}
+
+    async def acquire(self, shard: int) -> Tail:
+        """Fence older writers first; only then is the tail the tail."""
+        if self._writer is not None:
+            await self._writer.close()
+        self._writer = await Writer.start(self._cluster, shard)
+        self._epoch += 1
+        end = await self._settled_end(shard)
+        self._next_offset = end
+        self._tail = await self._last_page(shard, end)
+        return Tail(self._epoch, self._tail)
+
+    async def _settled_end(self, shard: int) -> int:
+        """The end of the journal, once no transaction is open on it."""
+        journal = self._at(JOURNAL, shard)
+        stable = 0
+        for _ in range(TRANSACTION_TIMEOUT_MS // 100):
+            high = (await self._watermarks.ends([journal]))[journal]
+            stable = (await self._offsets.ends([journal]))[journal]
+            if stable == high:
+                return stable
+            await asyncio.sleep(0.1)
+        raise Halted(f"shard {shard}: a transaction on {journal.topic}/{shard} stays open (from {stable})")
+
+    async def _last_page(self, shard: int, end: int) -> Page | None:
+        """Step back from the end until a page is found; aborted ones and markers lie between."""
+        step = 1 + _COMMIT_MARKER
+        while end:
+            first = max(0, end - step)
+            pages = [page async for page in self._pages_from(shard, first)]
+            if pages:
+                return pages[-1]
+            if first == 0:
+                return None
+            step *= 4
+        return None
+
+    async def read(self, positions: Resume, limit: int) -> dict[Source, Batch]:
+        """The committed records of each source from its position on."""
+        found = await self._inputs.read({self._at(*source): at for source, at in positions.items()}, limit)
+        batches = {}
+        for partition, part in found.items():
+            topic, number = self._source(partition)
+            records = [SourceRecord(topic, number, got.offset, got.key, got.value) for got in part.records]
+            batches[topic, number] = Batch(records, part.at_end)
+        return batches
+
+    async def commit(self, epoch: int, page: Page, outputs: Sequence[PublishedOutput]) -> None:
+        """A page and its outputs as one transaction; then the page must be where it has to be."""
+        writer = self._licensed(epoch, page.shard)
+        self._require_tail(page)
+        record = zstandard.compress(encode_page(page))
+        place = page.shard
+        messages = [Message(self._cluster.topic(JOURNAL), place, str(page.number).encode(), record)]
+        messages += [
+            Message(self._cluster.topic(output.topic), place, _key_of(output), output.body)
+            for output in outputs
+        ]
+        offset, *_ = await writer.transact(messages)
+        if offset != self._next_offset:
+            raise Halted(
+                f"shard {page.shard}: page {page.number} stands at offset {offset} of the journal and not at "
+                f"{self._next_offset}: somebody else has written"
+            )
+        self._tail, self._next_offset = page, offset + 1 + _COMMIT_MARKER
+
+    def _require_tail(self, page: Page) -> None:
+        number, tail_hash = (self._tail.number, self._tail.hash) if self._tail else (-1, NO_PAGE_HASH)
+        if (page.number, page.previous_hash) != (number + 1, tail_hash):
+            raise fork(page, number, tail_hash)
+
+    async def pages(self, shard: int, first: int = 0) -> AsyncIterator[Page]:
+        """The committed pages in order. Halted when one is missing, repeated, or does not follow the last."""
+        previous: Page | None = None
+        # Every page takes at least two offsets: itself and its commit marker.
+        async for page in self._pages_from(shard, (1 + _COMMIT_MARKER) * first):
+            if previous is None and page.number < first:
+                continue
+            expected = first if previous is None else previous.number + 1
+            if page.number != expected:
+                raise Halted(f"shard {shard}: page {page.number} stands where page {expected} must be")
+            if previous is not None and page.previous_hash != previous.hash:
+                raise Halted(
+                    f"shard {shard}: fork: page {page.number} ({page.hash[:12]}) does not follow "
+                    f"page {previous.number} ({previous.hash[:12]})"
+                )
+            yield page
+            previous = page
+
+    async def _pages_from(self, shard: int, offset: int) -> AsyncIterator[Page]:
+        """Every committed page from an offset of the journal to its end as of now."""
+        journal = self._at(JOURNAL, shard)
+        reader = Reader(self._cluster, self._offsets)
+        try:
+            end = (await self._offsets.ends([journal]))[journal]
+            offset = min(offset, end)
+            while offset < end:
+                part = (await reader.read({journal: offset}, _READ_AT_ONCE))[journal]
+                for record in part.records:
+                    yield _unpack(shard, record.offset, record.value)
+                    offset = record.offset + 1
+                if part.at_end:
+                    return
+        finally:
+            await reader.close()
+
+    async def outputs(self, shard: int, page: int) -> list[PublishedOutput]:
+        """What was published with a page. Pages are asked for in ascending order."""
+        return await self._published_of(shard).of_page(page)
+
+    async def orphaned_outputs(self, shard: int) -> list[int]:
+        """Pages beyond the last one asked for that have published outputs."""
+        return await self._published_of(shard).rest()
+
+    def _published_of(self, shard: int) -> PublishedReader:
+        if self._published is None or self._published.shard != shard:
+            names = {self._cluster.topic(topic): topic for topic in OUTPUT_TOPICS}
+            self._published = PublishedReader(self._cluster, self._offsets, shard, names)
+        return self._published
+
+    async def save_snapshot(self, epoch: int, snapshot: Snapshot) -> None:
+        """Chunks first, the manifest last, and the older ones deleted, in one transaction."""
+        writer = self._licensed(epoch, snapshot.shard)
+        older = await self._snapshots.pages(snapshot.shard)
+        await writer.transact(self._snapshots.messages(snapshot, older))
+
+    async def snapshots(self, shard: int) -> list[Snapshot]:
+        """The snapshots that are whole, newest first."""
+        return await self._snapshots.load(shard)
+
+    def _licensed(self, epoch: int, shard: int) -> Writer:
+        if self._writer is None or epoch != self._epoch:
+            raise Fenced(f"shard {shard}: this writer has epoch {epoch}, the newest is {self._epoch}")
+        return self._writer
+
+    def _at(self, topic: str, partition: int) -> TopicPartition:
+        return TopicPartition(self._cluster.topic(topic), partition)
+
+    def _source(self, partition: TopicPartition) -> Source:
+        return partition.topic.removeprefix(self._cluster.prefix), partition.partition
+
+
+def _unpack(shard: int, offset: int, record: bytes | None) -> Page:
+    try:
+        page = decode_page(zstandard.decompress(record or b""))
+    except (zstandard.ZstdError, CorruptPage) as error:
+        raise Halted(f"shard {shard}: the journal's record at offset {offset} is corrupt: {error}") from error
+    if page.shard != shard:
+        raise Halted(f"shard {shard}: the record at offset {offset} is a page of shard {page.shard}")
+    return page
+
+
+def _key_of(output: PublishedOutput) -> bytes | None:
+    """The account an output is about, None for a dead letter whose account could not be read."""
+    found = _ACCOUNT.search(output.body)
+    return found.group(1) if found else None

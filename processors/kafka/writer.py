@@ -1,0 +1,97 @@
+"""The one writer of a shard: a transactional producer, whose start fences every older one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
+
+from processors.journal import Fenced, LogUnavailable
+from processors.kafka.cluster import TRANSACTION_TIMEOUT_MS, Cluster
+
+_PATIENCE_S = 2 * TRANSACTION_TIMEOUT_MS / 1000
+
+
+class Message(NamedTuple):
+    """What to send: topic (its name on the cluster), partition, key and value; None deletes the key."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes | None
+
+
+class Writer:
+    """Writes transactions, whole or not at all. After any failure it is good for nothing but `close`."""
+
+    def __init__(self, producer: AIOKafkaProducer, name: str) -> None:
+        self._producer = producer
+        self._name = name
+
+    @classmethod
+    async def start(cls, cluster: Cluster, shard: int) -> Writer:
+        """Fence older writers of the shard; then nothing of theirs is still open."""
+        producer = cluster.transactional_producer(shard)
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await producer.start()
+        except (KafkaError, TimeoutError) as error:
+            await _bounded(producer.stop())
+            raise LogUnavailable(f"shard {shard} cannot write to {cluster.bootstrap}: {error!r}") from error
+        return cls(producer, f"shard {shard}")
+
+    async def transact(self, messages: Iterable[Message]) -> list[int]:
+        """Send all in one transaction; the offset of each. Fenced, or LogUnavailable when in doubt."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._producer.begin_transaction()
+                offsets = await self._send_all(messages)
+                await self._producer.commit_transaction()
+                return offsets
+        except ProducerFenced:
+            raise Fenced(f"{self._name}: a newer writer has come") from None
+        except (KafkaError, IllegalOperation, TimeoutError) as error:
+            raise LogUnavailable(f"{self._name}: a page could not be committed: {error!r}") from error
+
+    async def close(self) -> None:
+        """Abort what is open and let go, in bounded time; the next writer's start does the same for us."""
+        await _bounded(self._producer.stop())
+
+    async def _send_all(self, messages: Iterable[Message]) -> list[int]:
+        sending: list[asyncio.Future[Any]] = []
+        refused: Exception | None = None
+        try:
+            for message in messages:
+                future = await self._producer.send(
+                    message.topic, message.value, message.key, message.partition
+                )
+                future.add_done_callback(_seen)
+                sending.append(future)
+        except (KafkaError, IllegalOperation) as error:
+            # The client is out of its transaction; why, the sends before this one know.
+            refused = error
+        # Every single one is looked at: after a failed send the client would commit the rest.
+        results: list[Any] = await asyncio.gather(*sending, return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
+        for failure in (*failures, refused):
+            if failure is not None:
+                raise failure
+        return [int(result.offset) for result in results]
+
+
+def _seen(sending: asyncio.Future[Any]) -> None:
+    """When one send fails, so do others that nobody waits for any more."""
+    if not sending.cancelled():
+        sending.exception()
+
+
+async def _bounded(stopping: Any) -> None:
+    """Wait for an end that may never come, but not for ever."""
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await stopping
+    except (KafkaError, TimeoutError):
+        return

@@ -1,0 +1,127 @@
+"""The port over Kafka: everything that `test_journal` asks of a log, and what only a broker can do."""
+# ruff: noqa: F401, F811  (fixtures are taken over by their names)
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterable
+
+import pytest
+
+import test_journal as port
+from broker import kafka_broker
+from processors.journal import Halted, Journal, LogUnavailable
+from processors.kafka.cluster import Cluster
+from processors.kafka.journal import KafkaJournal
+from processors.kafka.topics import check, create, plan
+from processors.kafka.writer import Message, Writer
+from processors.partitioner import partition_of
+from schemas.events import KEYED_TOPICS
+from test_journal import OUTPUT, InputRecord, genesis, log, page_after, shard, shards, written
+
+
+class KafkaLog:
+    """A ledger's topics on the test broker, under a prefix of their own."""
+
+    def __init__(self, cluster: Cluster, shards: int) -> None:
+        self.cluster = cluster
+        self.shards = shards
+        self._opened: list[KafkaJournal] = []
+
+    async def connect(self) -> Journal:
+        """One more process that uses this log."""
+        self._opened.append(await KafkaJournal.connect(self.cluster, self.shards))
+        return self._opened[-1]
+
+    async def append(self, records: Iterable[InputRecord]) -> None:
+        """Produce input records as they are."""
+        async with self.cluster.producer() as producer:
+            for topic, key, value in records:
+                keyed = topic in KEYED_TOPICS
+                partition = partition_of(key or b"", self.shards) if keyed else 0
+                await producer.send_and_wait(self.cluster.topic(topic), value, key, partition)
+
+    async def lose_a_snapshot_chunk(self, shard: int) -> None:
+        """What a compaction that went wrong would leave."""
+        async with self.cluster.producer() as producer:
+            await producer.send_and_wait(self.cluster.topic("snapshots"), None, b"1/0", shard)
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        for journal in self._opened:
+            await journal.aclose()
+
+
+@pytest.fixture
+async def outside(broker: kafka_broker.Cluster, shards: int) -> AsyncIterator[KafkaLog]:
+    cluster = Cluster(broker.bootstrap, prefix=f"{uuid.uuid4().hex[:8]}-")
+    await create(cluster, shards)
+    kafka = KafkaLog(cluster, shards)
+    yield kafka
+    await kafka.close()
+
+
+# Every test of the port, over the fixtures of this file.
+_PORT_TESTS = [
+    name
+    for name, test in vars(port).items()
+    if name.startswith("test_") and {"log", "outside"} & set(test.__code__.co_varnames)
+]
+globals().update({name: getattr(port, name) for name in _PORT_TESTS})
+
+
+async def test_an_aborted_page_is_not_in_the_journal(outside: KafkaLog, log: Journal, shard: int) -> None:
+    _, last = await written(log, shard, 1)
+    writer = await Writer.start(outside.cluster, shard)
+    await writer._producer.begin_transaction()
+    await writer._send_all([Message(outside.cluster.topic("journal"), shard, b"2", b"not to be")])
+    await writer._producer.abort_transaction()
+    await writer.close()
+    tail = await log.acquire(shard)
+    assert tail.page == last
+    await log.commit(tail.epoch, page_after(last), [OUTPUT])
+    assert [page.number async for page in log.pages(shard)] == [0, 1, 2]
+
+
+async def test_a_page_written_by_somebody_else_in_between_halts_the_writer(
+    outside: KafkaLog,
+    log: Journal,
+    shard: int,
+) -> None:
+    epoch, last = await written(log, shard, 1)
+    async with outside.cluster.producer() as stranger:
+        await stranger.send_and_wait(outside.cluster.topic("journal"), b"a page?", b"2", shard)
+    with pytest.raises(Halted, match="somebody else has written"):
+        await log.commit(epoch, page_after(last), [OUTPUT])
+
+
+async def test_a_record_that_is_no_page_halts_and_names_its_offset(
+    outside: KafkaLog,
+    log: Journal,
+    shard: int,
+) -> None:
+    await written(log, shard, 1)
+    async with outside.cluster.producer() as stranger:
+        await stranger.send_and_wait(outside.cluster.topic("journal"), b"a page?", b"2", shard)
+    with pytest.raises(Halted, match="offset 4 is corrupt"):
+        await log.acquire(shard)
+
+
+async def test_a_missing_topic_is_named(broker: kafka_broker.Cluster) -> None:
+    with pytest.raises(Halted, match=r"nowhere-journal.*margin-ledger topics"):
+        await check(Cluster(broker.bootstrap, prefix="nowhere-"))
+
+
+async def test_topics_with_other_partitions_are_refused(outside: KafkaLog) -> None:
+    with pytest.raises(Halted, match="must have 7 partitions, one per shard"):
+        await check(outside.cluster, 7)
+
+
+async def test_making_topics_twice_makes_nothing_the_second_time(outside: KafkaLog, shards: int) -> None:
+    assert await create(outside.cluster, shards) == []
+    assert set(await check(outside.cluster)) == {topic.name for topic in plan(shards)}
+
+
+async def test_a_broker_that_cannot_be_reached_is_unavailable() -> None:
+    with pytest.raises(LogUnavailable, match=r"127\.0\.0\.1:1 cannot"):
+        await check(Cluster("127.0.0.1:1"))

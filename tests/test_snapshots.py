@@ -1,0 +1,388 @@
+"""The state as bytes: whoever restores it goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.engine import apply
+from ledger.framing import unframe
+from ledger.repeats import REMEMBERED
+from ledger.snapshots import dump, parameters_in, restore, state_hash
+from ledger.state import State
+from ledger.table import Column
+from processors.journal import Snapshot
+from processors.shard import restore_snapshot
+from schemas.canonical import canonical_json, encode, to_plain
+from schemas.parameters import RiskParametersPublished
+from schemas.refusals import Refusal
+from schemas.wire import decode
+from worlds import (
+    START,
+    Event,
+    World,
+    closing_trades,
+    histories,
+    instrument,
+    of_type,
+    parameters,
+    random_history,
+)
+
+Said = list[bytes | str]
+
+
+def tell(state: State, events: Iterable[Event]) -> Said:
+    """What the ledger says to events, as bytes; the reason where it refuses."""
+    said: Said = []
+    for event in events:
+        try:
+            said += [encode(output) for output in apply(state, decode(canonical_json(event)))]
+        except Refusal as refusal:
+            said.append(str(refusal))
+    return said
+
+
+def told(events: Iterable[Event]) -> State:
+    state = State()
+    tell(state, events)
+    return state
+
+
+def restored(state: State) -> State:
+    """The state that comes back from a snapshot of this one."""
+    snapshot = dump(state)
+    raw = parameters_in(snapshot)
+    rules = None if raw is None else decode(raw)
+    assert rules is None or isinstance(rules, RiskParametersPublished)
+    return restore(snapshot, rules)
+
+
+def check_restored(state: State) -> State:
+    again = restored(state)
+    assert state_hash(again) == state_hash(state)
+    assert dump(again) == dump(state)
+    return again
+
+
+# ---------- there and back
+
+
+@given(histories(), st.integers(0, 80))
+def test_wherever_a_history_is_cut_it_goes_on_the_same_from_a_snapshot(
+    history: list[Event], cut: int
+) -> None:
+    state = told(history[:cut])
+    again = check_restored(state)
+    assert tell(again, history[cut:]) == tell(state, history[cut:])
+    assert state_hash(again) == state_hash(state)
+
+
+@given(histories(max_size=30))
+def test_the_same_events_give_the_same_bytes(history: list[Event]) -> None:
+    assert dump(told(history)) == dump(told(history))
+
+
+@given(histories(), st.lists(st.integers(0, 80), max_size=4))
+def test_it_cannot_be_seen_how_often_a_state_went_through_a_snapshot(
+    history: list[Event], cuts: list[int]
+) -> None:
+    state = State()
+    for number, event in enumerate(history):
+        for _ in range(cuts.count(number)):
+            state = restored(state)
+        tell(state, [event])
+    assert dump(state) == dump(told(history))
+
+
+def test_a_long_history_with_liquidations_goes_on_the_same_from_every_hundredth_event() -> None:
+    state, liquidated = State(), 0
+    for number, event in enumerate(random_history(3, 600)):
+        if number % 100 == 0:
+            state = check_restored(state)
+        outputs = outputs_of(state, event)
+        for triggered in of_type(outputs, "liquidation_triggered"):
+            liquidated += 1
+            tell(state, closing_trades(triggered))
+    assert liquidated > 3
+
+
+def outputs_of(state: State, event: Event) -> list[Event]:
+    try:
+        return [to_plain(output) for output in apply(state, decode(canonical_json(event)))]
+    except Refusal:
+        return []
+
+
+def test_before_the_first_parameters_there_is_a_snapshot_too() -> None:
+    assert parameters_in(dump(State())) is None
+    again = check_restored(State())
+    assert tell(again, random_history(1, 50)) == tell(State(), random_history(1, 50))
+
+
+def test_the_parameters_in_a_snapshot_are_those_in_force_in_canonical_form() -> None:
+    state = told([parameters(), parameters(2, initial_multiplier="1.70")])
+    assert parameters_in(dump(state)) == canonical_json(parameters(2, initial_multiplier="1.7"))
+
+
+def test_instruments_and_assets_keep_their_numbers_whatever_the_order_they_are_listed_in() -> None:
+    first, second = parameters(), parameters(2, settlement_asset="USDT")
+    second["instruments"] = [instrument("AAA-PERP", 1, 3), *reversed(first["instruments"])]
+    second["collateral"] = list(reversed(first["collateral"]))
+    history = random_history(5, 60)
+    state = told([*history, second])
+    again = check_restored(state)
+    later = [event for event in random_history(8, 120) if event["type"] != "risk_parameters_published"]
+    later = [event | {"event_id": f"later-{number}"} for number, event in enumerate(later)]
+    assert tell(again, later) == tell(state, later)
+
+
+def test_a_settlement_asset_that_is_not_listed_is_restored() -> None:
+    listed = parameters()["collateral"][1:]
+    state = told([parameters(collateral=listed), *random_history(5, 60)[1:]])
+    check_restored(state)
+
+
+# ---------- amounts beyond 64 bits
+
+
+def wide_world() -> World:
+    """Somebody with amounts that no 64 bits hold."""
+    world = World()
+    world.marks(BTC="100000")
+    for _ in range(9):
+        world.deposit("rich", "999999999999.99999999")
+        world.buy("rich", "BTC-PERP", "999999999999.999", "999999999.9")
+    world.deposit("poor", "1")
+    return world
+
+
+def test_wide_amounts_survive() -> None:
+    world = wide_world()
+    assert world.state.book.balances.amount.wide
+    assert world.state.book.positions.cost.wide
+    again = check_restored(world.state)
+    assert again.book.balance(0, again.rules.settlement) == world.state.book.balance(
+        0, world.state.rules.settlement
+    )
+    assert again.book.positions.cost[0] == world.state.book.positions.cost[0] > 2**63
+
+
+def test_wide_amounts_may_become_small_again_after_a_snapshot() -> None:
+    world, again = wide_world(), World()
+    again.state = restored(world.state)
+    for each in (world, again):
+        for number in range(9):
+            sold = {"event_id": f"s-{number}"}
+            each.sell("rich", "BTC-PERP", "999999999999.999", "999999999.9", **sold)
+    assert dump(again.state) == dump(world.state)
+    assert world.state.book.positions.cost.wide == {}
+
+
+@pytest.mark.parametrize("amount", [2**63 - 1, 2**63, 1 - 2**63, -(2**63), -1 - 2**63, 10**30])
+def test_amounts_around_64_bits_are_restored_exactly(amount: int) -> None:
+    world = World()
+    world.deposit("ann", "1")
+    world.state.book.balances.amount[0] = amount
+    assert restored(world.state).book.balances.amount[0] == amount
+    check_restored(world.state)
+
+
+# ---------- memory
+
+
+def test_what_was_forgotten_stays_forgotten_and_what_is_remembered_stays_remembered() -> None:
+    opened = {"type": "account_opened", "account_id": "ann"}
+    events = [opened | {"event_id": f"e-{n}", "ts": START + n} for n in range(REMEMBERED + 10)]
+    state = told([parameters(), *events])
+    again = check_restored(state)
+    repeats = [events[0], events[10], events[-1]]
+    assert [said[:12] for said in tell(again, repeats) if isinstance(said, str)] == [
+        "too_late: ts",
+        *["duplicate_ev"] * 2,
+    ]
+    one_more = [events[-1] | {"event_id": "new", "ts": START + REMEMBERED + 99}]
+    assert tell(again, one_more) == tell(state, one_more)
+    assert dump(again) == dump(state)
+
+
+def test_the_memories_of_several_accounts_are_not_mixed_up() -> None:
+    world = World()
+    for number in range(30):
+        world.deposit(f"account-{number % 7}", "5", event_id=f"d-{number}")
+        world.withdraw(f"account-{number % 3}", "1", withdrawal_id=f"w-{number}")
+    again = restored(world.state)
+    for name, number in again.book.accounts.numbers.items():
+        for deposit in range(30):
+            mine = name == f"account-{deposit % 7}"
+            assert (f"d-{deposit}" in again.applied[number]) == mine
+        for withdrawal in range(30):
+            assert (f"w-{withdrawal}" in again.withdrawals[number]) == (name == f"account-{withdrawal % 3}")
+
+
+# ---------- the hash sees everything
+
+
+def busy() -> State:
+    """A state with something of everything: positions, balances, debts, closed rows, an open liquidation."""
+    world = World()
+    world.marks(BTC="100000", ETH="4000", DOGE="0.25")
+    world.index("BTC", "100000")
+    world.funding("BTC-PERP", "0.0001")
+    for name in ("ann", "bob", "cyd"):
+        world.deposit(name, "10000")
+        world.deposit(name, "0.01", "BTC")
+        world.buy(name, "BTC-PERP", "0.1", "100000")
+        world.sell(name, "ETH-PERP", "1", "4000", fee="1")
+    world.buy("ann", "ETH-PERP", "1", "4000")
+    world.withdraw("bob", "1")
+    world.mode("ann", "portfolio")
+    world.say("identity_verified", account_id="ann")
+    world.say("risk_disclosure_accepted", account_id="ann", version=2)
+    world.buy("cyd", "BTC-PERP", "15", "100000")
+    world.marks(BTC="99000")
+    assert world.state.episodes
+    return world.state
+
+
+def columns(state: State) -> dict[str, Column]:
+    groups = {
+        "market": state.market.columns(),
+        "accounts": state.book.accounts.columns(),
+        "pools": state.book.pools.columns(),
+        "positions": state.book.positions.columns(),
+        "balances": state.book.balances.columns(),
+        "credentials": state.credentials.columns(),
+    }
+    return {f"{group}.{name}": column for group, some in groups.items() for name, column in some.items()}
+
+
+def columns_held_by(owner: object) -> set[int]:
+    """Every column that can be reached from an object, by identity."""
+    if isinstance(owner, Column):
+        return {id(owner)}
+    parts = owner if isinstance(owner, list) else vars(owner).values() if hasattr(owner, "__dict__") else ()
+    return {found for part in parts for found in columns_held_by(part)}
+
+
+def test_every_column_of_the_state_is_among_those_that_are_hashed() -> None:
+    state = busy()
+    state.rulebook = None
+    assert columns_held_by(state) == {id(column) for column in columns(state).values()}
+
+
+@pytest.mark.parametrize("name", columns(busy()))
+def test_a_change_of_any_cell_of_any_column_changes_the_hash(name: str) -> None:
+    state = busy()
+    column, hashes = columns(state)[name], {state_hash(state)}
+    for row in range(len(column)):
+        column[row] += 1
+        hashes.add(state_hash(state))
+    assert len(hashes) == len(column) + 1
+
+
+def exchange_memories(state: State) -> None:
+    state.applied, state.withdrawals = state.withdrawals, state.applied
+
+
+CHANGES: dict[str, Callable[[State], object]] = {
+    "one row more": lambda state: state.market.marks.add(),
+    "an event id": lambda state: state.applied[0].remember("another", START),
+    "the time of an event id": lambda state: state.applied[0].times.__setitem__(0, 1),
+    "the order of event ids": lambda state: state.applied[0].digests.reverse(),
+    "the oldest id": lambda state: setattr(state.applied[0], "oldest", 1),
+    "how far back ids go": lambda state: setattr(state.applied[0], "forgotten_ts", 0),
+    "whose event ids they are": lambda state: state.applied.reverse(),
+    "a withdrawal id": lambda state: state.withdrawals[0].remember("another", START),
+    "a withdrawal id instead of an event id": exchange_memories,
+    "the id of an episode": lambda state: setattr(state.episodes[2], "liquidation_id", "cyd:9"),
+    "what remains to be closed": lambda state: state.episodes[2].remaining.popitem(),
+    "how much remains": lambda state: state.episodes[2].remaining.update({0: 1}),
+    "the order of what remains": lambda state: turn_round(state.episodes[2].remaining),
+    "what was closed": lambda state: setattr(state.episodes[2], "closed_notional", 1),
+    "whose episode it is": lambda state: state.episodes.update({1: state.episodes.pop(2)}),
+    "no episode": lambda state: state.episodes.clear(),
+    "an amount of the house": lambda state: state.book.house.update({("fees", "USDT"): 1}),
+    "a ledger of the house": lambda state: state.book.house.update({("insurance", "USDT"): 1}),
+    "the name of an account": lambda state: state.book.accounts.names.__setitem__(0, "eve"),
+    "the order of accounts": lambda state: state.book.accounts.names.reverse(),
+    "the volume of a day": lambda state: state.credentials.volume_by_day[0].update({20_371: 1}),
+    "a day of no volume": lambda state: state.credentials.volume_by_day[0].update({1: 0}),
+    "which rows are free": lambda state: state.book.positions.free.clear(),
+    "which balances are free": lambda state: state.book.balances.free.append(1),
+    "the parameters": lambda state: tell(state, [parameters(2)]),
+    "one figure of the parameters": lambda state: tell(state, [parameters(2, publish_tolerance="0.02")]),
+    "no parameters": lambda state: setattr(state, "rulebook", None),
+}
+
+
+def turn_round(remaining: dict[int, int]) -> None:
+    backwards = list(reversed(remaining.items()))
+    remaining.clear()
+    remaining.update(backwards)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_whatever_differs_the_hash_differs(change: str) -> None:
+    state = busy()
+    before = state_hash(state)
+    CHANGES[change](state)
+    assert state_hash(state) != before
+
+
+def test_no_two_of_these_changes_have_the_same_hash() -> None:
+    hashes = set()
+    for change in CHANGES.values():
+        state = busy()
+        change(state)
+        hashes.add(state_hash(state))
+    assert len(hashes) == len(CHANGES)
+
+
+def test_a_busy_state_is_restored() -> None:
+    check_restored(busy())
+
+
+def test_every_part_of_the_state_is_changed_above() -> None:
+    assert set(vars(State())) == {
+        *("rulebook", "market", "book", "credentials", "applied", "withdrawals", "episodes"),
+    }
+
+
+# ---------- damage
+
+
+def snapshot_of(state: State, data: bytes) -> Snapshot:
+    return Snapshot(shard=0, page=1, page_hash="", state_hash=state_hash(state), engine_version=1, data=data)
+
+
+def test_a_snapshot_that_is_whole_is_restored() -> None:
+    again = restore_snapshot(snapshot_of(busy(), dump(busy())))
+    assert again is not None
+    assert state_hash(again) == state_hash(busy())
+
+
+def test_a_snapshot_with_a_changed_byte_is_never_another_state() -> None:
+    whole, dice = snapshot_of(busy(), dump(busy())), Random(1)
+    for _ in range(1_000):
+        damaged = bytearray(whole.data)
+        damaged[dice.randrange(len(damaged))] ^= 1 << dice.randrange(8)
+        again = restore_snapshot(replace(whole, data=bytes(damaged)))
+        assert again is None or dump(again) == whole.data
+
+
+def test_a_snapshot_cut_anywhere_is_not_restored() -> None:
+    whole = snapshot_of(busy(), dump(busy()))
+    for end in [0, 1, 8, *range(9, len(whole.data), 61), len(whole.data) - 1]:
+        assert restore_snapshot(replace(whole, data=whole.data[:end])) is None
+
+
+def test_a_snapshot_is_a_document_and_then_named_columns() -> None:
+    document, *named = unframe(dump(busy()))
+    assert document.startswith(b'{"parameters":{')
+    assert len(set(named[::2])) == len(named) // 2
