@@ -25,5 +25,6 @@ def read_lines(stream: BinaryIO) -> Iterator[NumberedLine]:
         while not piece.endswith(b"\n") and (piece := stream.readline(_LIMIT)):
             blank = blank and not piece.strip()
         if not blank:
-            yield NumberedLine(number, raw[:-1].removesuffix(b"\r") if raw.endswith(b"\n") else raw)
+            cut_off = len(raw) == _LIMIT and not raw.endswith(b"\n")
+            yield NumberedLine(number, raw if cut_off else raw.removesuffix(b"\n").removesuffix(b"\r"))
         number += 1
