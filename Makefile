@@ -13,7 +13,7 @@ INSTALL := $(PIP) install --constraint constraints.txt --no-build-isolation
 SOURCES := $(shell find schemas ledger processors -name '__pycache__' -prune -o -print 2>/dev/null)
 LEFTOVERS := build margin_ledger.egg-info
 # `import ledger` must find what is installed, so Python is told not to look where it was started.
-PYTEST := PYTHONSAFEPATH=1 REQUIRE_INSTALLED=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(PYTEST_ARGS)
+PYTEST := PYTHONSAFEPATH=1 REQUIRE_INSTALLED=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -40,8 +40,8 @@ format: $(VENV)/.tools ## Put the code into the house style
 soak: $(VENV)/.tools ## The tests again, with 5,000 examples for each property
 	HYPOTHESIS_PROFILE=soak $(PYTEST)
 
-kafka: $(VENV)/.tools ## A Kafka broker in the foreground, to develop against (needs Java 17 and Maven)
-	PYTHONPATH=tests $(BIN)/python -m broker.kafka_broker
+kafka: $(VENV)/.tools ## A Kafka broker on 127.0.0.1:9092, until Ctrl-C (needs Java 17 and Maven)
+	$(BIN)/python tests/broker/kafka_broker.py
 
 develop: $(VENV)/.tools ## An editable install, to work on the code; the next `make` undoes it
 	$(INSTALL) --no-deps --editable .

@@ -1,7 +1,11 @@
-"""How hard the property tests try: `HYPOTHESIS_PROFILE=soak pytest` for long."""
+"""How hard the property tests try (`HYPOTHESIS_PROFILE=soak pytest` for long), and who runs what."""
+
+from __future__ import annotations
 
 import os
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # How long an example takes says something about the machine, not about the code.
@@ -14,3 +18,15 @@ settings.register_profile(
 )
 settings.register_profile("soak", settings.get_profile("default"), max_examples=5_000, derandomize=False)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """One of several processes runs all that needs the broker, so that there is one broker."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415  (only there when tests run in parallel)
+
+    class OneProcessForTheBroker(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "broker" if "broker/" in nodeid else nodeid
+
+    return OneProcessForTheBroker(config, log)

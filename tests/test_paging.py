@@ -168,6 +168,16 @@ def test_sources_without_an_entry_keep_where_they_were() -> None:
     assert (closed.page.resume, closed.page.closed_at_ms, closed.page.lines) == (resume, 123, ())
 
 
+def test_an_output_has_the_keys_of_the_contract_in_their_order_and_null_for_what_there_is_not() -> None:
+    [output] = Writer().page(told(deposit("d-1"))).outputs
+    assert output == (
+        "margin-requirements",
+        b'{"type":"margin_requirement_computed","account_id":"alice","pool":"","mode":"cross","equity":"50000",'
+        b'"requirement":"0","initial":"0","gross":"0","net":"0","regime":"gross","ratio":null,"band":"healthy",'
+        b'"saving":null,"cause":"d-1","ts":1760100000000,"shard":0,"page":1,"index":0}',
+    )
+
+
 def test_outputs_go_to_the_topic_of_their_type_and_count_from_0_on_each_page() -> None:
     pages = Writer().pages(records(random_history(2, 200)), range(0, 200, 20))
     for closed in pages:

@@ -18,12 +18,23 @@ from ledger.engine import apply
 from ledger.state import State
 from processors.edge import Edge
 from processors.journal import SourceRecord
-from schemas.canonical import canonical_json, encode, to_plain
+from schemas.canonical import encode, to_plain
 from schemas.events import TOPIC_OF
 from schemas.refusals import Reason, Refusal
 from schemas.units import MAX_EVENT_BYTES, MAX_PARAMETERS_BYTES
 from schemas.wire import EXCERPT_BYTES, decode, excerpt, topic_of
-from wire_samples import APPENDIX_A, KINDS, MAX_TS, MIN_TS, OPTIONAL, SAMPLES, events_of, json_objects, raw
+from wire_samples import (
+    APPENDIX_A,
+    KINDS,
+    MAX_TS,
+    MIN_TS,
+    OPTIONAL,
+    SAMPLES,
+    compact,
+    events_of,
+    json_objects,
+    raw,
+)
 from worlds import START, World, instrument, parameters
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,7 +54,7 @@ def verdict(data: bytes | None) -> tuple[Reason, str]:
 
 
 def without(event: dict[str, Any], name: str) -> bytes:
-    return canonical_json({field: value for field, value in event.items() if field != name})
+    return compact({field: value for field, value in event.items() if field != name})
 
 
 def mark(value: str, name: str = "price") -> bytes:
@@ -61,7 +72,7 @@ def test_there_is_a_sample_of_every_type_of_the_contract() -> None:
 
 @pytest.mark.parametrize("event", json_objects(APPENDIX_A), ids=lambda event: event["type"])
 def test_every_line_of_the_appendix_is_read_and_written_in_its_order(event: dict[str, Any]) -> None:
-    assert encode(decode(json.dumps(event).encode())) == canonical_json(event)
+    assert encode(decode(json.dumps(event).encode())) == compact(event)
 
 
 @pytest.mark.skipif(not DESIGN.exists(), reason="the design is not beside this checkout")
@@ -80,7 +91,7 @@ def test_a_sample_of_every_type_is_read_as_itself(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @given(st.data())
 def test_canonical_input_is_written_as_it_was_read(kind: str, data: st.DataObject) -> None:
-    canonical = canonical_json(data.draw(events_of(kind)))
+    canonical = compact(data.draw(events_of(kind)))
     assert encode(decode(canonical)) == canonical
 
 
@@ -90,7 +101,7 @@ def test_spaces_escapes_and_the_order_of_fields_do_not_matter(kind: str, data: s
     event = data.draw(events_of(kind))
     shuffled = dict(data.draw(st.permutations(list(event.items()))))
     loose = json.dumps(shuffled, ensure_ascii=True, indent=1).encode()
-    assert encode(decode(b" \r\n\t" + loose + b"\n ")) == canonical_json(event)
+    assert encode(decode(b" \r\n\t" + loose + b"\n ")) == compact(event)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -123,7 +134,7 @@ def test_text_of_other_scripts_is_read_whether_escaped_or_not() -> None:
     note = "naïve \N{GRINNING FACE} 修正"
     event = SAMPLES["balance_adjusted"] | {"reason": note}
     escaped = json.dumps(event, ensure_ascii=True).encode()
-    assert encode(decode(escaped)) == canonical_json(event) == encode(decode(canonical_json(event)))
+    assert encode(decode(escaped)) == compact(event) == encode(decode(compact(event)))
 
 
 @pytest.mark.parametrize("note", ["[" * 256, "{" * 200, '"[[[' * 60, "\\[{" * 80, "[" * 100 + '\\"' * 70])

@@ -8,7 +8,6 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from schemas.canonical import canonical_json
 from worlds import Event, collateral, eligibility, instrument, model, parameters
 
 TS = 1_760_100_000_000
@@ -38,6 +37,11 @@ APPENDIX_A = """\
 {"type":"margin_mode_requested","event_id":"r-1","ts":1760100000000,"account_id":"alice","mode":"portfolio"}
 {"type":"withdrawal_requested","event_id":"w-1","ts":1760100000000,"account_id":"alice","withdrawal_id":"w1","asset":"USDT","amount":"1000"}
 """
+
+
+def compact(value: object) -> bytes:
+    """The canonical form, without asking the product: compact UTF-8 JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def json_objects(text: str) -> list[Event]:
@@ -102,7 +106,7 @@ KINDS = sorted(SAMPLES)
 
 def raw(kind: str, /, **changes: Any) -> bytes:
     """The sample of a type, with fields changed or added."""
-    return canonical_json(SAMPLES[kind] | changes)
+    return compact(SAMPLES[kind] | changes)
 
 
 # --- random ones, in canonical form ---------------------------------------------------------------------
@@ -231,8 +235,8 @@ def events_of(kind: str) -> st.SearchStrategy[Event]:
 
 def any_input() -> st.SearchStrategy[bytes]:
     """Whatever may stand in a record: good events, also after an accident, other JSON, noise."""
-    good = _good_events().map(canonical_json)
-    other = _json_values().map(canonical_json)
+    good = _good_events().map(compact)
+    other = _json_values().map(compact)
     return st.one_of(good, _misfits(), _misfits(), _accidents(), other, st.binary(max_size=200))
 
 
@@ -266,27 +270,27 @@ _VALUES: list[Any] = [
 @st.composite
 def _misfits(draw: st.DrawFn) -> bytes:
     """A good event with a value somewhere in it replaced by another, or with a field too many."""
-    event = json.loads(canonical_json(draw(_good_events())))
+    event = json.loads(compact(draw(_good_events())))
     inside: Any = event
     while True:
         keys: list[Any] = [*inside, "zzz"] if isinstance(inside, dict) else list(range(len(inside)))
         key = draw(st.sampled_from(keys))
         if key == "zzz":
             inside[key] = 1
-            return canonical_json(event)
+            return compact(event)
         if not isinstance(inside[key], dict | list) or not inside[key] or draw(st.booleans()):
             inside[key] = draw(st.sampled_from(_VALUES) | _json_values())
-            return canonical_json(event)
+            return compact(event)
         inside = inside[key]
 
 
 @st.composite
 def _accidents(draw: st.DrawFn) -> bytes:
     """The bytes of a good event, with some of them replaced: none, noise, or a piece of another event."""
-    good = canonical_json(draw(_good_events()))
+    good = compact(draw(_good_events()))
     first = draw(st.integers(0, len(good)))
     length = draw(st.integers(0, 3) | st.integers(0, len(good)))
-    piece = draw(st.sampled_from(_PIECES) | st.binary(max_size=3) | _good_events().map(canonical_json))
+    piece = draw(st.sampled_from(_PIECES) | st.binary(max_size=3) | _good_events().map(compact))
     return good[:first] + piece + good[first + length :]
 
 

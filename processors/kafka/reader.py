@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -36,7 +37,7 @@ class _Connection:
         """Let go of the connection."""
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
-            await consumer.stop()
+            await _stop(consumer)
 
     async def _started(self) -> AIOKafkaConsumer:
         if self._consumer is None:
@@ -44,10 +45,20 @@ class _Connection:
             try:
                 await consumer.start()
             except KafkaError as error:
-                await consumer.stop()
+                await _stop(consumer)
                 raise LogUnavailable(f"{self._cluster.bootstrap} cannot be reached: {error!r}") from error
             self._consumer = consumer
         return self._consumer
+
+
+async def _stop(consumer: AIOKafkaConsumer) -> None:
+    try:
+        await consumer.stop()
+    except asyncio.CancelledError:
+        # One of the consumer's own tasks was cancelled before it began; unless it was us, all is well.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
 
 
 class Offsets(_Connection):

@@ -53,7 +53,8 @@ class Writer:
                 return offsets
         except ProducerFenced:
             raise Fenced(f"{self._name}: a newer writer has come") from None
-        except (KafkaError, IllegalOperation, TimeoutError) as error:
+        except (KafkaError, IllegalOperation, AssertionError, TimeoutError) as error:
+            # The client asserts its own state; after a failure that is as good as any other refusal.
             raise LogUnavailable(f"{self._name}: a page could not be committed: {error!r}") from error
 
     async def close(self) -> None:
