@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 import click
+from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -20,7 +22,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from processors.journal import Fenced, Halted
+from processors.journal import Fenced, Halted, LogUnavailable
+from processors.settings import Settings
 from processors.sqlite import NotALedger, SqliteJournal, StorageFailure
 
 # Results go to standard output; progress, warnings and errors do not.
@@ -28,7 +31,7 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 CANNOT_RUN = 2
-LEDGER_ERRORS = (NotALedger, Halted, Fenced, StorageFailure)
+LEDGER_ERRORS = (NotALedger, Halted, Fenced, LogUnavailable, StorageFailure)
 
 
 class Failure(click.ClickException):
@@ -40,7 +43,7 @@ class Failure(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002
         """Write the line to standard error."""
-        err.print(f"[bold red]error:[/] {self.message}", markup=True, soft_wrap=True)
+        err.print(f"[bold red]error:[/] {escape(self.message)}", soft_wrap=True)
 
 
 def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,6 +76,23 @@ def ledger_errors() -> Iterator[None]:
         raise Failure(str(error)) from None
     except LEDGER_ERRORS as error:
         raise Failure(str(error)) from None
+    except OSError as error:
+        raise file_failure(error, "the ledger") from None
+
+
+def file_failure(error: OSError, name: str) -> Failure:
+    """What went wrong with a file, in one line; `name` is said when the error does not know it."""
+    return Failure(f"{error.filename or name}: {error.strerror or error}")
+
+
+def read_settings() -> Settings:
+    """The settings in the environment. Failure names the first that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "MARGIN_LEDGER_" + "_".join(map(str, first["loc"])).upper()
+        raise Failure(f"{name}={first['input']}: {first['msg']}") from None
 
 
 def open_ledger(data: Path) -> SqliteJournal:

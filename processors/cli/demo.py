@@ -12,6 +12,7 @@ import click
 
 from processors.cli.console import (
     Failure,
+    file_failure,
     json_option,
     ledger_errors,
     open_binary,
@@ -56,7 +57,7 @@ def _write_events(name: str, accounts: int, seed: int) -> None:
         with open_binary(name, "wb") as sink:
             sink.writelines(encode(event) + b"\n" for event in script(accounts, seed))
     except OSError as error:
-        raise Failure(f"{name}: {error.strerror or error}") from None
+        raise file_failure(error, name) from None
 
 
 @contextmanager

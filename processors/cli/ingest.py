@@ -10,9 +10,9 @@ import click
 from rich.table import Table
 
 from processors.cli.console import (
-    Failure,
     data_option,
     err,
+    file_failure,
     json_option,
     ledger_errors,
     open_binary,
@@ -54,7 +54,7 @@ def _ingest(name: str, journal: SqliteJournal) -> Ingested:
             with progress_bar(f"ingesting {name}", size) as advance:
                 return ingest_file(name, stream, journal, advance)
     except OSError as error:
-        raise Failure(f"{name}: {error.strerror or error}") from None
+        raise file_failure(error, name) from None
 
 
 def _show(reports: list[Ingested]) -> None:

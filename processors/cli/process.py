@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import click
 
-from processors.cli.console import Failure, open_binary, progress_bar
+from processors.cli.console import file_failure, open_binary, progress_bar
 from processors.filtering import process_lines
 from processors.lines import read_lines
 from processors.paging import PageLimits
@@ -31,8 +31,7 @@ def process(source: str, output: str, page_entries: int) -> None:
     except BrokenPipeError:
         raise SystemExit(1) from None
     except OSError as error:
-        name = error.filename or (source if source != "-" else "standard input")
-        raise Failure(f"{name}: {error.strerror or error}") from None
+        raise file_failure(error, f"reading {source} or writing {output}") from None
 
 
 def _pump(lines: BinaryIO, sink: BinaryIO, size: int | None, page_entries: int) -> None:

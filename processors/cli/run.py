@@ -9,9 +9,8 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from processors.cli.console import data_option, err, ledger_errors, out, shards_option
+from processors.cli.console import data_option, err, ledger_errors, out, read_settings, shards_option
 from processors.paging import ClosedPage
-from processors.settings import Settings
 from processors.sqlite import SqliteJournal, existing_shards
 from processors.worker import Worker
 
@@ -48,7 +47,7 @@ class _Counts:
 
 
 async def _run(data: Path, counts: _Counts, *, once: bool) -> None:
-    settings = Settings()
+    settings = read_settings()
     shards = existing_shards(data) or 1
     with err.status(f"running {shards} shard(s) of {data}") as status:
 
