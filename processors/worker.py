@@ -29,9 +29,16 @@ class Worker:
         """Work until `stopping` is set, or with `until_idle` until nothing is left to take."""
         async with asyncio.TaskGroup() as tasks:
             for number in self.shards:
-                tasks.create_task(self._live(Shard(self.journal(), number, self.options), until_idle))
+                tasks.create_task(self._live(number, until_idle))
 
-    async def _live(self, shard: Shard, until_idle: bool) -> None:
+    async def _live(self, number: int, until_idle: bool) -> None:
+        journal = self.journal()
+        try:
+            await self._work(Shard(journal, number, self.options), until_idle)
+        finally:
+            await journal.aclose()
+
+    async def _work(self, shard: Shard, until_idle: bool) -> None:
         await shard.recover()
         while not self.stopping.is_set():
             closed = await shard.step()
