@@ -172,9 +172,11 @@ def test_an_output_has_the_keys_of_the_contract_in_their_order_and_null_for_what
     [output] = Writer().page(told(deposit("d-1"))).outputs
     assert output == (
         "margin-requirements",
-        b'{"type":"margin_requirement_computed","account_id":"alice","pool":"","mode":"cross","equity":"50000",'
-        b'"requirement":"0","initial":"0","gross":"0","net":"0","regime":"gross","ratio":null,"band":"healthy",'
-        b'"saving":null,"cause":"d-1","ts":1760100000000,"shard":0,"page":1,"index":0}',
+        (
+            b'{"type":"margin_requirement_computed","account_id":"alice","pool":"","mode":"cross","equity":"50000",'
+            b'"requirement":"0","initial":"0","gross":"0","net":"0","regime":"gross","ratio":null,"band":"healthy",'
+            b'"saving":null,"cause":"d-1","ts":1760100000000,"shard":0,"page":1,"index":0}'
+        ),
     )
 
 
