@@ -29,7 +29,6 @@ from schemas.events import (
     MarginModeRequested,
     MarginTransferred,
     MarkPrice,
-    PriceEvent,
     RiskDisclosureAccepted,
     SecurityCompleted,
     StopLossCancelled,
@@ -43,6 +42,7 @@ from schemas.refusals import Reason, Refusal
 from schemas.units import INDEX_PRECISION, RATE_PRECISION, SETTLEMENT_PRECISION
 
 ENGINE_VERSION: Final = 1
+BROADCAST_EVENTS: Final = (RiskParametersPublished, MarkPrice, IndexPrice, FundingRate)
 
 _SAYS_NOTHING: Final = Booked([], publish=False)
 _PUBLISHES: Final = Booked([], publish=True)
@@ -50,11 +50,10 @@ _PUBLISHES: Final = Booked([], publish=True)
 
 def apply(state: State, event: Event) -> list[LedgerOutput]:
     """Apply one event and return its outputs in order. Refusal: nothing has changed."""
-    touch = _BROADCAST.get(type(event))
-    if touch is None:
-        return _apply_to_account(state, event)  # type: ignore[arg-type]
-    pools = touch(state, event)
-    return examine(state, pools, Cause(event.event_id, event.ts))
+    if isinstance(event, BROADCAST_EVENTS):
+        pools = _BROADCAST[type(event)](state, event)
+        return examine(state, pools, Cause(event.event_id, event.ts))
+    return _apply_to_account(state, event)
 
 
 # --- broadcast events: they return the pools they touch -------------------------------------------
@@ -103,7 +102,7 @@ def _charge_funding(state: State, event: FundingRate) -> list[int]:
 
 def _apply_to_account(state: State, event: AccountEvent) -> list[LedgerOutput]:
     accounts = state.book.accounts
-    state.rules  # noqa: B018  (refuses before the first parameters)
+    state.require_parameters()
     account = accounts.numbers.get(event.account_id)
     if account is not None:
         state.applied[account].require_new(event.event_id, event.ts)
@@ -180,15 +179,13 @@ def _not_yet(_state: State, event: Any) -> Booking:
     raise Refusal(Reason.UNSUPPORTED, "type", f"{event.type} is not supported in this version")
 
 
-_BROADCAST: Final[
-    dict[type[RiskParametersPublished | PriceEvent] | Any, Callable[[State, Any], list[int]]]
-] = {
+_BROADCAST: Final[dict[type, Callable[[State, Any], list[int]]]] = {
     RiskParametersPublished: _adopt_parameters,
     MarkPrice: _set_mark,
     IndexPrice: _set_index,
     FundingRate: _charge_funding,
 }
-_PREPARE: Final[dict[type[AccountEvent] | Any, Callable[[State, Any], Booking]]] = {
+_PREPARE: Final[dict[type, Callable[[State, Any], Booking]]] = {
     AccountOpened: _open_account,
     IdentityVerified: _grant(IDENTITY_VERIFIED),
     SecurityCompleted: _grant(SECURITY_COMPLETED),

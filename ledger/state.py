@@ -31,6 +31,10 @@ class State:
             raise Refusal(Reason.NO_PARAMETERS, "", "no risk parameters were published yet")
         return self.rulebook
 
+    def require_parameters(self) -> None:
+        """Refusal: `no_parameters` before the first."""
+        _ = self.rules
+
     def open_account(self, name: str) -> int:
         """A new account with nothing in it."""
         self.credentials.add_account()

@@ -239,7 +239,9 @@ def test_nothing_is_lost_and_nothing_is_repeated_when_sources_go_silent(
     sources: dict[Source, list[int | None]],
 ) -> None:
     merge = merge_of(sources)
-    order = taken(merge)
+    some_taken = list(iter(merge.take, None))
+    order = [place_of(arrival) for arrival in some_taken]
     assert order == expected(sources)
+    assert [arrival.rank for arrival in some_taken] == sorted(arrival.rank for arrival in some_taken)
     for source, some in sources.items():
         assert [place for place in order if place[:2] == source] == [(*source, n) for n in range(len(some))]

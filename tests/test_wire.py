@@ -446,6 +446,14 @@ def test_a_refusal_is_bounded_printable_ascii_whatever_the_field_is_called(
     assert len(said) < 1_000
 
 
+@pytest.mark.parametrize("name", ["x" * 10_000, "\n" * 10_000, "\N{GRINNING FACE}" * 6_000])
+def test_a_refusal_repeats_only_the_beginning_of_a_long_name(name: str) -> None:
+    field = refusal_of(raw("mark_price", **{name: 1})).field
+    twice = compact({name: 1})[:-1] + b"," + compact({name: 1})[1:]
+    assert verdict(twice) == (Reason.DUPLICATE_KEY, field)
+    assert 64 <= len(field) <= 640
+
+
 # ---------- whose event it was
 
 ACCOUNT_KINDS = [kind for kind in KINDS if "account_id" in SAMPLES[kind]]
