@@ -359,7 +359,7 @@ def check_model(event: Event, parameters: Parameters) -> None:
     underlyings = sorted({instrument.underlying for instrument in parameters.instruments.values()})
     require(all(0 <= share <= 1 for share in (model.floor, model.breakdown, model.panic)))
     require(all(-1 <= rho <= 1 for rho in (model.default, *model.rho.values())))
-    require(all(a != b and {a, b} <= set(underlyings) for a, b in model.rho))
+    require(all(a != b or rho == 1 for (a, b), rho in model.rho.items()))
     require(len(model.rho) == len(event["model"].get("correlation", [])))
     matrix = [[correlation(model.rho, model.default, a, b) for b in underlyings] for a in underlyings]
     require(is_positive_semidefinite(matrix))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 
 from ledger.book import imbalances
@@ -14,7 +15,16 @@ from schemas.canonical import canonical_json, to_plain
 from schemas.outputs import OUTPUT_TOPIC_OF
 from schemas.refusals import Refusal
 from schemas.wire import decode
-from worlds import Event, Output, closing_trades, histories, of_type, random_history
+from worlds import (
+    Event,
+    Output,
+    closing_trades,
+    histories,
+    model,
+    of_type,
+    parameters,
+    random_history,
+)
 
 
 def product(state: State, event: Event) -> list[Output]:
@@ -60,3 +70,13 @@ def told_with_a_liquidator(seed: int, share: int) -> Counter[str]:
                 outputs += compare(state, reference, trade)
         seen.update(output["type"] for output in outputs)
     return seen
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "rho", "says"),
+    [("BTC", "XAU", "0.76", []), ("BTC", "BTC", "1", []), ("BTC", "BTC", "0.9", ["refused"])],
+)
+def test_pairs_may_name_what_no_instrument_has(a: str, b: str, rho: str, says: list[str]) -> None:
+    rules = parameters(model=model(correlation=[{"a": a, "b": b, "rho": rho}]))
+    outputs = compare(State(), Reference(), rules)
+    assert [output["type"].removeprefix("event_") for output in outputs] == says
