@@ -28,6 +28,7 @@ from schemas.units import (
 )
 
 EXCERPT_BYTES: Final = 160
+_MOST_FIELDS: Final = 64  # far more than any object has; each unknown one would cost an error
 
 
 def _decimal_schema(_cls: type, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -160,6 +161,10 @@ def _problem_with(name: str, value: object, document: dict[str, object]) -> Refu
     """What is wrong with one more field of an object, whatever field it is."""
     if name in document:
         return Refusal(Reason.DUPLICATE_KEY, _printable(name), "the field is given twice")
+    if len(document) >= _MOST_FIELDS:
+        return Refusal(
+            Reason.UNKNOWN_FIELD, _printable(name), f"no object has more than {_MOST_FIELDS} fields"
+        )
     if isinstance(value, _LongInteger):
         return Refusal(Reason.OUT_OF_RANGE, _printable(name), f"an integer of {value.digits} digits")
     if isinstance(value, str) and not value.isascii() and _has_lone_surrogate(value):

@@ -533,16 +533,16 @@ DECODE = """
 import resource, sys
 from schemas.refusals import Refusal
 from schemas.wire import decode
-resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+resource.setrlimit(resource.RLIMIT_AS, (384 << 20, 384 << 20))
 try:
     decode(sys.stdin.buffer.read())
 except Refusal as refusal:
-    print(refusal.reason, refusal.field)
+    print(refusal.reason)
 """
 
 
-def verdict_elsewhere(data: bytes) -> str:
-    """The verdict on a record, in a process that may take 1 GiB."""
+def reason_elsewhere(data: bytes) -> str:
+    """The reason why a record is refused, found in a process that may take 384 MiB."""
     # The time limit is no measurement: it ends what would otherwise go on for an hour.
     done = subprocess.run(
         [sys.executable, "-c", DECODE], input=data, capture_output=True, timeout=30, check=False, cwd=ROOT
@@ -552,7 +552,7 @@ def verdict_elsewhere(data: bytes) -> str:
 
 @pytest.mark.parametrize("quote", [b'\\"', b"\\\\", b'",'], ids=["escaped quotes", "backslashes", "strings"])
 def test_text_that_only_looks_like_strings_does_not_take_for_ever(quote: bytes) -> None:
-    assert verdict_elsewhere(b'"' + quote * 1_000_000 + b"[" * 17) in ("too_deep", "invalid_json")
+    assert reason_elsewhere(b'"' + quote * 1_000_000 + b"[" * 17) in ("too_deep", "invalid_json")
 
 
 TYPE = b'"type":"risk_parameters_published"'
@@ -566,17 +566,17 @@ A_MILLION_MISTAKES = {
 
 
 @pytest.mark.parametrize(
-    ("what", "verdict"),
+    ("what", "reasons"),
     [
-        ("items", "wrong_type instruments.0"),
-        ("objects", "missing_field model.correlation.0.a"),
-        ("fields", "unknown_field 0"),
-        ("fields of no event", "missing_field event_id"),
+        ("items", ["wrong_type"]),
+        ("objects", ["missing_field"]),
+        ("fields", ["unknown_field"]),
+        ("fields of no event", ["unknown_field", "missing_field"]),
     ],
 )
-def test_any_number_of_mistakes_is_refused_for_the_first_in_bounded_memory(what: str, verdict: str) -> None:
+def test_any_number_of_mistakes_is_refused_in_bounded_memory(what: str, reasons: list[str]) -> None:
     assert len(A_MILLION_MISTAKES[what]) < MAX_PARAMETERS_BYTES
-    assert verdict_elsewhere(A_MILLION_MISTAKES[what]) == verdict
+    assert reason_elsewhere(A_MILLION_MISTAKES[what]) in reasons
 
 
 # ---------- the list of reasons
