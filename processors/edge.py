@@ -20,10 +20,9 @@ class Edge:
 
     def admit(self, record: SourceRecord, now_ms: int) -> Event | Refusal:
         """The event in a record, or why it is refused."""
-        try:
-            event = decode(record.value)
-        except Refusal as refusal:
-            return refusal
+        event = decoded(record) if record.event is None else record.event
+        if isinstance(event, Refusal):
+            return event
         try:
             self._check_place(record, event)
             if event.ts > now_ms + self.max_ahead_ms:
@@ -45,6 +44,14 @@ class Edge:
             raise Refusal(Reason.KEY_MISMATCH, "account_id", "the record's key must be the account id")
         if partition_of(key, self.shards) != record.partition:
             raise Refusal(Reason.WRONG_PARTITION, "account_id", "the partition must be murmur2 of the key")
+
+
+def decoded(record: SourceRecord) -> Event | Refusal:
+    """What the bytes of a record say, wherever it stands."""
+    try:
+        return decode(record.value)
+    except Refusal as refusal:
+        return refusal
 
 
 def account_of(event: Event) -> str | None:

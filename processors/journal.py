@@ -7,18 +7,24 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ledger.pages import Page, PublishedOutput, Resume
+from schemas.events import Event
+from schemas.refusals import Refusal
 
 Source = tuple[str, int]  # topic, partition
 
 
 class SourceRecord(NamedTuple):
-    """One input as it stands in the log; a record without a value is a tombstone."""
+    """One input as it stands in the log; a record without a value is a tombstone.
+
+    `event` is what it says, where the log has decoded it already: a price once for all shards.
+    """
 
     topic: str
     partition: int
     offset: int
     key: bytes | None
     value: bytes | None
+    event: Event | Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +99,24 @@ class Journal(Protocol):
         """Up to `limit` records of each source from its position on. Halted when a position is gone."""
         ...
 
+    async def wait_for_inputs(self, seconds: float) -> None:
+        """Until there may be more to read, but not for longer than this."""
+        ...
+
+    async def held_back(self, shard: int) -> Resume:
+        """The sources that hold records nobody may read yet, and from where: somebody's open transaction."""
+        ...
+
     async def commit(self, epoch: int, page: Page, outputs: Sequence[PublishedOutput]) -> None:
         """A page and its outputs, whole or not at all. Fenced by a newer epoch; Halted on a fork."""
         ...
 
     def pages(self, shard: int, first: int = 0) -> AsyncIterator[Page]:
         """The committed pages in order, from number `first` on."""
+        ...
+
+    async def page_count(self, shard: int) -> int:
+        """How many pages a shard has, the genesis included."""
         ...
 
     async def outputs(self, shard: int, page: int) -> list[PublishedOutput]:

@@ -6,6 +6,7 @@ processes on one file cannot both write a shard.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ CREATE TABLE snapshot_chunks (
     shard INTEGER, page INTEGER, chunk INTEGER, data BLOB NOT NULL, PRIMARY KEY (shard, page, chunk));
 """
 
+_Row = tuple[str, int, int, bytes | None, bytes | None]
 
 # The file cannot be read or written: a full disk, a broken file, a lock that is never let go.
 StorageFailure = sqlite3.Error
@@ -119,16 +121,14 @@ class SqliteJournal:
             rows = (self._placed(topic, key, value, ends) for topic, key, value in records)
             return self._db.executemany("INSERT INTO inputs VALUES (?, ?, ?, ?, ?)", rows).rowcount
 
-    def _placed(
-        self, topic: str, key: bytes | None, value: bytes | None, ends: dict[Source, int]
-    ) -> SourceRecord:
+    def _placed(self, topic: str, key: bytes | None, value: bytes | None, ends: dict[Source, int]) -> _Row:
         partition = partition_of(key or b"", self._shards) if topic in KEYED_TOPICS else 0
         source = (topic, partition)
         if source not in ends:
             ends[source] = self._end(source)
-        record = SourceRecord(topic, partition, ends[source], key, value)
+        offset = ends[source]
         ends[source] += 1
-        return record
+        return topic, partition, offset, key, value
 
     def _end(self, source: Source) -> int:
         query = 'SELECT MAX("offset") + 1 FROM inputs WHERE topic = ? AND partition = ?'
@@ -168,6 +168,14 @@ class SqliteJournal:
             topic, partition = source
             raise Halted(f"{topic}/{partition}: inputs from offset {position} on are gone (found {end})")
         return Batch(records, at_end=len(records) < limit)
+
+    async def wait_for_inputs(self, seconds: float) -> None:
+        """Files do not say when they change: sleep."""
+        await asyncio.sleep(seconds)
+
+    async def held_back(self, shard: int) -> Resume:  # noqa: ARG002
+        """Nothing: inputs are appended all or none."""
+        return {}
 
     async def commit(self, epoch: int, page: Page, outputs: Sequence[PublishedOutput]) -> None:
         """A page and its outputs in one transaction. Fenced by a newer epoch; Halted on a fork."""
@@ -209,7 +217,7 @@ class SqliteJournal:
             yield page
             previous = page
 
-    def count_pages(self, shard: int) -> int:
+    async def page_count(self, shard: int) -> int:
         """How many pages a shard has, the genesis included."""
         query = "SELECT COUNT(*) FROM pages WHERE shard = ?"
         return int(self._db.execute(query, (shard,)).fetchone()[0])

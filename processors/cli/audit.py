@@ -59,7 +59,7 @@ def verify(data: Path, first: int, last: int | None, as_json: bool) -> None:
 async def _verify(journal: SqliteJournal, first: int, last: int | None) -> list[ShardReport]:
     reports = []
     for shard in range(journal.shards):
-        total = journal.count_pages(shard)
+        total = await journal.page_count(shard)
         with progress_bar(f"verifying shard {shard}", total) as advance:
             reports.append(await verify_shard(journal, shard, first=first, last=last, advance=advance))
     return reports

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 import zstandard
 from aiokafka import TopicPartition
 
 from ledger.pages import NO_PAGE_HASH, CorruptPage, Page, PublishedOutput, Resume, decode_page, encode_page
-from processors.journal import Batch, Fenced, Halted, Snapshot, Source, SourceRecord, Tail, fork
+from processors.journal import Batch, Fenced, Halted, Snapshot, Source, Tail, fork
+from processors.kafka.broadcast import BroadcastFeed, InputStream
 from processors.kafka.cluster import TRANSACTION_TIMEOUT_MS, Cluster
 from processors.kafka.published import PublishedReader
-from processors.kafka.reader import Offsets, Reader
+from processors.kafka.reader import Offsets, Reader, read_to_ends
 from processors.kafka.snapshots import SnapshotStore
 from processors.kafka.topics import JOURNAL, check
 from processors.kafka.writer import Message, Writer
@@ -31,14 +32,28 @@ _ACCOUNT: Final = re.compile(rb'"account_id":"([^"]+)"')
 _COMMIT_MARKER: Final = 1  # the control record that ends a transaction takes an offset
 
 
-class KafkaJournal:
-    """One shard's connections to a cluster; each shard of a process has its own."""
+def _nothing(_label: str) -> None:
+    """The default for `at_step`."""
 
-    def __init__(self, cluster: Cluster, partitions: dict[str, int]) -> None:
+
+class KafkaJournal:
+    """One shard's connections to a cluster; each shard of a process has its own, but for the feed.
+
+    `at_step` is called with a label before and after everything that can fail in a commit.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        partitions: dict[str, int],
+        feed: BroadcastFeed | None = None,
+        at_step: Callable[[str], None] = _nothing,
+    ) -> None:
         self._cluster = cluster
         self._partitions = partitions
+        self._at_step = at_step
         self._offsets, self._watermarks = Offsets(cluster), Offsets(cluster, read_committed=False)
-        self._inputs = Reader(cluster, self._offsets)
+        self._inputs = InputStream(cluster, feed)
         self._snapshots = SnapshotStore(cluster, self._offsets)
         self._published: PublishedReader | None = None
         self._writer: Writer | None = None
@@ -47,9 +62,16 @@ class KafkaJournal:
         self._next_offset = 0  # where the broker must put the next page
 
     @classmethod
-    async def connect(cls, cluster: Cluster, shards: int | None = None) -> KafkaJournal:
+    async def connect(
+        cls,
+        cluster: Cluster,
+        shards: int | None = None,
+        *,
+        feed: BroadcastFeed | None = None,
+        at_step: Callable[[str], None] = _nothing,
+    ) -> KafkaJournal:
         """Check the topics of a cluster. Halted when they are not as they must be."""
-        return cls(cluster, await check(cluster, shards))
+        return cls(cluster, await check(cluster, shards), feed, at_step)
 
     @property
     def shards(self) -> int:
@@ -68,11 +90,21 @@ class KafkaJournal:
 
     async def sources(self, shard: int) -> Resume:
         """The first offset of the shard's own partitions and of every broadcast partition."""
+        beginnings = await self._offsets.beginnings(self._sources_of(shard))
+        return {self._source(partition): offset for partition, offset in beginnings.items()}
+
+    def _sources_of(self, shard: int) -> list[TopicPartition]:
         partitions = [self._at(topic, shard) for topic in KEYED_TOPICS]
         for topic in BROADCAST_TOPICS:
             partitions += [self._at(topic, number) for number in range(self._partitions[topic])]
-        beginnings = await self._offsets.beginnings(partitions)
-        return {self._source(partition): offset for partition, offset in beginnings.items()}
+        return partitions
+
+    async def held_back(self, shard: int) -> Resume:
+        """The sources whose last stable offset lies before their end, and that offset."""
+        partitions = self._sources_of(shard)
+        stable = await self._offsets.ends(partitions)
+        ends = await self._watermarks.ends(partitions)
+        return {self._source(at): stable[at] for at in partitions if stable[at] < ends[at]}
 
     async def acquire(self, shard: int) -> Tail:
         """Fence older writers first; only then is the tail the tail."""
@@ -112,13 +144,13 @@ class KafkaJournal:
 
     async def read(self, positions: Resume, limit: int) -> dict[Source, Batch]:
         """The committed records of each source from its position on."""
-        found = await self._inputs.read({self._at(*source): at for source, at in positions.items()}, limit)
-        batches = {}
-        for partition, part in found.items():
-            topic, number = self._source(partition)
-            records = [SourceRecord(topic, number, got.offset, got.key, got.value) for got in part.records]
-            batches[topic, number] = Batch(records, part.at_end)
-        return batches
+        wanted = {self._at(*source): position for source, position in positions.items()}
+        found = await read_to_ends(self._inputs, self._offsets, wanted, limit)
+        return {self._source(at): Batch(part.records, part.at_end) for at, part in found.items()}
+
+    async def wait_for_inputs(self, seconds: float) -> None:
+        """Until the broker has sent more, but not for longer than this."""
+        await self._inputs.wait(seconds)
 
     async def commit(self, epoch: int, page: Page, outputs: Sequence[PublishedOutput]) -> None:
         """A page and its outputs as one transaction; then the page must be where it has to be."""
@@ -131,7 +163,7 @@ class KafkaJournal:
             Message(self._cluster.topic(output.topic), place, _key_of(output), output.body)
             for output in outputs
         ]
-        offset, *_ = await writer.transact(messages)
+        offset, *_ = await writer.transact(messages, self._at_step)
         if offset != self._next_offset:
             raise Halted(
                 f"shard {page.shard}: page {page.number} stands at offset {offset} of the journal and not at "
@@ -165,12 +197,12 @@ class KafkaJournal:
     async def _pages_from(self, shard: int, offset: int) -> AsyncIterator[Page]:
         """Every committed page from an offset of the journal to its end as of now."""
         journal = self._at(JOURNAL, shard)
-        reader = Reader(self._cluster, self._offsets)
+        reader = Reader(self._cluster)
         try:
             end = (await self._offsets.ends([journal]))[journal]
             offset = min(offset, end)
             while offset < end:
-                part = (await reader.read({journal: offset}, _READ_AT_ONCE))[journal]
+                part = (await read_to_ends(reader, self._offsets, {journal: offset}, _READ_AT_ONCE))[journal]
                 for record in part.records:
                     yield _unpack(shard, record.offset, record.value)
                     offset = record.offset + 1
@@ -178,6 +210,12 @@ class KafkaJournal:
                     return
         finally:
             await reader.close()
+
+    async def page_count(self, shard: int) -> int:
+        """One more than the number of the last page."""
+        end = (await self._offsets.ends([self._at(JOURNAL, shard)]))[self._at(JOURNAL, shard)]
+        last = await self._last_page(shard, end)
+        return 0 if last is None else last.number + 1
 
     async def outputs(self, shard: int, page: int) -> list[PublishedOutput]:
         """What was published with a page. Pages are asked for in ascending order."""
@@ -197,7 +235,8 @@ class KafkaJournal:
         """Chunks first, the manifest last, and the older ones deleted, in one transaction."""
         writer = self._licensed(epoch, snapshot.shard)
         older = await self._snapshots.pages(snapshot.shard)
-        await writer.transact(self._snapshots.messages(snapshot, older))
+        messages = self._snapshots.messages(snapshot, older)
+        await writer.transact(messages, lambda label: self._at_step(f"snapshot {label}"))
 
     async def snapshots(self, shard: int) -> list[Snapshot]:
         """The snapshots that are whole, newest first."""

@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 
 from ledger.pages import PublishedOutput
 from processors.kafka.cluster import Cluster
-from processors.kafka.reader import Offsets, Positions, Reader
+from processors.kafka.reader import Offsets, Positions, Reader, read_to_ends
 
 _READ_AT_ONCE = 2_000
 
@@ -21,7 +21,7 @@ class PublishedReader:
     def __init__(self, cluster: Cluster, offsets: Offsets, shard: int, names: Mapping[str, str]) -> None:
         self.shard = shard
         self._offsets = offsets
-        self._reader = Reader(cluster, offsets)
+        self._reader = Reader(cluster)
         self._names = names  # our name of each topic, by its name on the cluster
         self._partitions = partitions = [TopicPartition(topic, shard) for topic in names]
         self._positions: Positions | None = None
@@ -52,7 +52,8 @@ class PublishedReader:
         if self._positions is None:
             self._positions = await self._offsets.beginnings(self._partitions)
         positions = {at: self._positions[at] for at in partitions}
-        for at, part in (await self._reader.read(positions, _READ_AT_ONCE)).items():
+        found = await read_to_ends(self._reader, self._offsets, positions, _READ_AT_ONCE)
+        for at, part in found.items():
             for record in part.records:
                 self._take(at, record.value or b"{}")
                 self._positions[at] = record.offset + 1

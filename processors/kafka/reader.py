@@ -1,11 +1,12 @@
-"""Read partitions from given offsets to what is committed now. Nothing here waits for what may come."""
+"""Read partitions from given offsets to what is committed now."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaError, OffsetOutOfRangeError
@@ -14,15 +15,63 @@ from processors.journal import Halted, LogUnavailable
 from processors.kafka.cluster import Cluster
 
 Positions: TypeAlias = dict[TopicPartition, int]
-_POLL_MS = 200
+_WAIT_S: Final = 0.2
+_POLL_MS: Final = 500
 
 
 @dataclass(slots=True)
 class Found:
-    """Records of one partition (aiokafka's), and whether they reach to its end as of the read."""
+    """Records of one partition, and whether they reach to its end as of the read."""
 
     records: list[Any] = field(default_factory=list)
     at_end: bool = False
+
+
+class Stream(Protocol):
+    """Something that gives the records of partitions, each from a position on."""
+
+    async def take(self, positions: Positions, limit: int) -> Mapping[TopicPartition, list[Any]]:
+        """What has come of each partition so far, up to `limit` records of it."""
+        ...
+
+    def reached(self, at: TopicPartition) -> int:
+        """The next offset after all that was taken; control records are passed over."""
+        ...
+
+    async def wait(self, seconds: float) -> None:
+        """Until more has come, but not for longer than this."""
+        ...
+
+
+async def read_to_ends(
+    stream: Stream, offsets: Offsets, positions: Positions, limit: int
+) -> dict[TopicPartition, Found]:
+    """Up to `limit` records of each partition, at least one where there is one.
+
+    Where partitions end is asked after the records were seen: whoever finds one of them at its end knows
+    that nothing older than those records is still to come in it. Halted when a position is gone.
+    """
+    found = {at: Found() for at in positions}
+    waiting = positions
+    while True:
+        for at, records in (await stream.take(waiting, limit)).items():
+            found[at].records += records
+        ends = await offsets.ends(positions)
+        _require_existing(positions, ends)
+        behind = {at for at in positions if stream.reached(at) < ends[at]}
+        waiting = {at: positions[at] for at in behind if not found[at].records}
+        if not waiting:
+            break
+        await stream.wait(_WAIT_S)
+    for at, part in found.items():
+        part.at_end = at not in behind
+    return found
+
+
+def _require_existing(positions: Positions, ends: Positions) -> None:
+    beyond = {at: position for at, position in positions.items() if position > ends[at]}
+    if beyond:
+        raise Halted(_gone(beyond))
 
 
 class _Connection:
@@ -32,26 +81,29 @@ class _Connection:
         self._cluster = cluster
         self._read_committed = read_committed
         self._consumer: AIOKafkaConsumer | None = None
+        self._starting = asyncio.Lock()
 
     async def close(self) -> None:
         """Let go of the connection."""
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
-            await _stop(consumer)
+            await stop_consumer(consumer)
 
     async def _started(self) -> AIOKafkaConsumer:
-        if self._consumer is None:
-            consumer = self._cluster.consumer(read_committed=self._read_committed)
-            try:
-                await consumer.start()
-            except KafkaError as error:
-                await _stop(consumer)
-                raise LogUnavailable(f"{self._cluster.bootstrap} cannot be reached: {error!r}") from error
-            self._consumer = consumer
+        async with self._starting:
+            if self._consumer is None:
+                consumer = self._cluster.consumer(read_committed=self._read_committed)
+                try:
+                    await consumer.start()
+                except KafkaError as error:
+                    await stop_consumer(consumer)
+                    raise LogUnavailable(f"{self._cluster.bootstrap} cannot be reached: {error!r}") from error
+                self._consumer = consumer
         return self._consumer
 
 
-async def _stop(consumer: AIOKafkaConsumer) -> None:
+async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer, whatever state it is in."""
     try:
         await consumer.stop()
     except asyncio.CancelledError:
@@ -87,58 +139,120 @@ class Offsets(_Connection):
 
 
 class Reader(_Connection):
-    """Reads from positions of its own to where partitions end as of now."""
+    """A stream of raw records.
 
-    def __init__(self, cluster: Cluster, offsets: Offsets) -> None:
+    Everything that was fetched is taken over at once, because the client fetches nothing more from a broker
+    while it holds records that nobody wants; a partition that holds enough is paused instead.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster)
-        self._offsets = offsets
-        self._next: Positions = {}
+        self._held: dict[TopicPartition, deque[Any]] = {}
+        self._given: Positions = {}  # the offset after the last record that was taken
+        self._position: Positions = {}  # where the consumer stands
+        self._polling: asyncio.Task[None] | None = None
 
-    async def read(self, positions: Positions, limit: int) -> dict[TopicPartition, Found]:
-        """Up to `limit` records of each partition, at least one where there is one.
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._polling is not None:
+            self._polling.cancel()
+            await asyncio.gather(self._polling, return_exceptions=True)
+        await super().close()
 
-        Halted when a position is outside what the partition has, or a record there cannot be read.
-        """
-        ends = await self._offsets.ends(positions)
-        beyond = {at: position for at, position in positions.items() if position > ends[at]}
-        if beyond:
-            raise Halted(_gone(beyond))
-        self._next = positions | self._next
-        found = {partition: Found() for partition in positions}
+    async def take(self, positions: Positions, limit: int) -> dict[TopicPartition, list[Any]]:
+        """What has come of each partition. Halted when it does not have a position, or cannot be read."""
+        await self._stand_at(positions)
+        if self._polling is not None and self._polling.done():
+            polling, self._polling = self._polling, None
+            polling.result()
+        await self._poll(0)
+        taken = {at: self._take(at, limit) for at in positions}
+        self._pause_full(limit)
+        return taken
+
+    def reached(self, at: TopicPartition) -> int:
+        """The next offset after all that was taken."""
+        held = self._held[at]
+        return int(held[0].offset) if held else self._position[at]
+
+    async def wait(self, seconds: float) -> None:
+        """Until more has come, but not for longer than this."""
+        arriving = self.arriving()
+        if arriving is not None:
+            await asyncio.wait({arriving}, timeout=seconds)
+
+    def arriving(self) -> asyncio.Task[None] | None:
+        """Ends when more has come (or, once in a while, without); None when there is something already."""
+        if any(self._held.values()) or not self._held:
+            return None
+        if self._polling is None:
+            self._polling = asyncio.create_task(self._poll(_POLL_MS))
+        return self._polling
+
+    def forget(self, at: TopicPartition) -> None:
+        """Read this partition no more."""
+        if self._held.pop(at, None) is not None:
+            del self._given[at], self._position[at]
+            self._assign()
+
+    def _take(self, at: TopicPartition, limit: int) -> list[Any]:
+        held = self._held[at]
+        records = [held.popleft() for _ in range(min(limit, len(held)))]
+        if records:
+            self._given[at] = records[-1].offset + 1
+        return records
+
+    async def _stand_at(self, positions: Positions) -> None:
+        """Be assigned to these partitions too, and stand where the one who reads them stands."""
+        moved = {at: position for at, position in positions.items() if not self._stands_at(at, position)}
+        if not moved:
+            return
+        consumer = await self._started()
+        known = self._held.keys() >= moved.keys()
+        for at, position in moved.items():
+            self._held[at] = deque()
+            self._given[at] = self._position[at] = position
+        if not known:
+            self._assign()
+            return
+        for at, position in moved.items():
+            consumer.seek(at, position)
+
+    def _stands_at(self, at: TopicPartition, position: int) -> bool:
+        return at in self._held and position in (self._given[at], self.reached(at))
+
+    def _assign(self) -> None:
+        if self._consumer is not None:
+            self._consumer.assign(sorted(self._position))
+            for at, position in self._position.items():
+                self._consumer.seek(at, position)
+
+    async def _poll(self, milliseconds: int) -> None:
+        """Take over what the client has fetched, waiting this long for something to come."""
+        consumer = await self._started()
         try:
-            await self._fetch(found, ends, limit)
+            polled = await consumer.getmany(timeout_ms=milliseconds)
+            for at, records in polled.items():
+                if at in self._held:
+                    self._held[at].extend(records)
+            for at in list(self._position):
+                # Control records and aborted ones are passed over: the position moves without a record.
+                self._position[at] = await consumer.position(at)
         except OffsetOutOfRangeError as error:
             raise Halted(_gone(error.args[0])) from None
         except CorruptRecordException as error:
-            raise Halted(f"a record cannot be read: {error}, at or after {_places(self._next)}") from None
+            raise Halted(f"a record cannot be read: {error}, at or after {_places(self._position)}") from None
         except KafkaError as error:
             raise LogUnavailable(f"the log cannot be read: {error!r}") from error
-        for partition, part in found.items():
-            part.at_end = self._next[partition] >= ends[partition]
-        return found
 
-    async def _fetch(self, found: dict[TopicPartition, Found], ends: Positions, limit: int) -> None:
-        """Wait until every partition that is behind its end has given something, or has reached it."""
-        while waiting := [at for at in self._behind(found, ends) if not found[at].records]:
-            consumer = await self._assigned()
-            polled = await consumer.getmany(*waiting, timeout_ms=_POLL_MS, max_records=limit)
-            for partition, records in polled.items():
-                found[partition].records += records
-            for partition in waiting:
-                # Control records and aborted ones are passed over: the position moves without a record.
-                self._next[partition] = await consumer.position(partition)
-
-    def _behind(self, partitions: Iterable[TopicPartition], ends: Positions) -> list[TopicPartition]:
-        return [partition for partition in partitions if self._next[partition] < ends[partition]]
-
-    async def _assigned(self) -> AIOKafkaConsumer:
-        """The consumer, assigned to every partition asked for so far, standing where this reader stands."""
-        consumer = await self._started()
-        if consumer.assignment() != self._next.keys():
-            consumer.assign(sorted(self._next))
-            for partition, position in self._next.items():
-                consumer.seek(partition, position)
-        return consumer
+    def _pause_full(self, enough: int) -> None:
+        assert self._consumer is not None
+        paused = self._consumer.paused()
+        for at, held in self._held.items():
+            if at not in paused and len(held) >= enough:
+                self._consumer.pause(at)
+            elif at in paused and len(held) < enough:
+                self._consumer.resume(at)
 
 
 def _gone(positions: Positions) -> str:

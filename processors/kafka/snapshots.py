@@ -12,7 +12,7 @@ from aiokafka import TopicPartition
 
 from processors.journal import Snapshot
 from processors.kafka.cluster import Cluster
-from processors.kafka.reader import Offsets, Reader
+from processors.kafka.reader import Offsets, Reader, read_to_ends
 from processors.kafka.topics import SNAPSHOTS
 from processors.kafka.writer import Message
 from schemas.canonical import canonical_json
@@ -63,11 +63,11 @@ class SnapshotStore:
         """What the topic holds now, deletions applied."""
         partition = TopicPartition(self._cluster.topic(SNAPSHOTS), shard)
         found: dict[int, Parts] = {}
-        reader = Reader(self._cluster, self._offsets)
+        reader = Reader(self._cluster)
         try:
             position, at_end = (await self._offsets.beginnings([partition]))[partition], False
             while not at_end:
-                part = (await reader.read({partition: position}, 100))[partition]
+                part = (await read_to_ends(reader, self._offsets, {partition: position}, 100))[partition]
                 _apply(found, ((record.key, record.value) for record in part.records))
                 position = part.records[-1].offset + 1 if part.records else position
                 at_end = part.at_end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -43,13 +43,16 @@ class Writer:
             raise LogUnavailable(f"shard {shard} cannot write to {cluster.bootstrap}: {error!r}") from error
         return cls(producer, f"shard {shard}")
 
-    async def transact(self, messages: Iterable[Message]) -> list[int]:
+    async def transact(self, messages: Iterable[Message], at_step: Callable[[str], None]) -> list[int]:
         """Send all in one transaction; the offset of each. Fenced, or LogUnavailable when in doubt."""
         try:
             async with asyncio.timeout(_PATIENCE_S):
+                at_step("before begin")
                 await self._producer.begin_transaction()
                 offsets = await self._send_all(messages)
+                at_step("after sends")
                 await self._producer.commit_transaction()
+                at_step("committed")
                 return offsets
         except ProducerFenced:
             raise Fenced(f"{self._name}: a newer writer has come") from None
