@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from processors.paging import PageLimits
 from processors.shard import ShardOptions
 
+_PREFIX: Final = "MARGIN_LEDGER_"
 
-class Settings(BaseSettings):
+
+class Misconfigured(ValueError):
+    """Settings that cannot be used. The text names the setting and says what to do; it holds no secret."""
+
+
+def variable(setting: str) -> str:
+    """The environment variable of a setting."""
+    return _PREFIX + setting.upper()
+
+
+class ClusterSettings(BaseSettings):
+    """Where the Kafka cluster is, and how to prove who we are; `processors.kafka` makes sense of them."""
+
+    # Whoever writes a compose file leaves a variable empty to say that it is not set.
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, hide_input_in_errors=True)
+
+    brokers: str | None = None
+    topic_prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$", max_length=200)] = ""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    allow_plaintext: bool = False
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    sasl_token_file: Path | None = None
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    ssl_password: SecretStr | None = None
+
+
+class Settings(ClusterSettings):
     """How this process works. None of it changes what the ledger computes."""
-
-    model_config = SettingsConfigDict(env_prefix="MARGIN_LEDGER_")
 
     page_entries: Annotated[int, Field(ge=1, le=100_000)] = 5_000
     page_bytes: Annotated[int, Field(ge=1, le=16 * 1024 * 1024)] = 512 * 1024

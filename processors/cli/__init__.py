@@ -11,6 +11,7 @@ from processors.cli.ingest import ingest
 from processors.cli.outputs import outputs
 from processors.cli.process import process
 from processors.cli.run import run
+from processors.cli.topics import topics
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,5 +20,5 @@ def main() -> None:
     """An exact, replayable ledger of portfolio margin."""
 
 
-for command in (demo, process, ingest, run, outputs, account, audit):
+for command in (demo, process, ingest, run, outputs, account, audit, topics):
     main.add_command(command)

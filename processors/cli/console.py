@@ -23,7 +23,7 @@ from rich.progress import (
 )
 
 from processors.journal import Fenced, Halted, LogUnavailable
-from processors.settings import Settings
+from processors.settings import Misconfigured, Settings
 from processors.sqlite import NotALedger, SqliteJournal, StorageFailure
 
 # Results go to standard output; progress, warnings and errors do not.
@@ -31,7 +31,7 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 CANNOT_RUN = 2
-LEDGER_ERRORS = (NotALedger, Halted, Fenced, LogUnavailable, StorageFailure)
+LEDGER_ERRORS = (NotALedger, Halted, Fenced, LogUnavailable, StorageFailure, Misconfigured)
 
 
 class Failure(click.ClickException):
@@ -58,6 +58,12 @@ def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+brokers_option = click.option(
+    "--brokers",
+    envvar="MARGIN_LEDGER_BROKERS",
+    metavar="HOSTS",
+    help="Kafka's bootstrap servers, HOST:PORT,... (or MARGIN_LEDGER_BROKERS).",
+)
 shards_option = click.option(
     "--shards", type=click.IntRange(1, 1024), help="How many shards a new ledger gets (default: 1)."
 )

@@ -7,18 +7,27 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from processors.kafka.addresses import addresses
+from processors.kafka.security import Security, security_from
+from processors.settings import ClusterSettings, Misconfigured, variable
+
 # A record must pass through the broker's limit, the producer's and the consumer's: one number for all.
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 TRANSACTION_TIMEOUT_MS: Final = 15_000
+OPEN: Final = Security()  # no login and no encryption, wherever the cluster is
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Bootstrap servers, the prefix of every topic, and the security settings that aiokafka takes."""
+    """Bootstrap servers (`HOST:PORT,...`), the prefix of every topic, and how connections are protected."""
 
     bootstrap: str
     prefix: str = ""
-    security: tuple[tuple[str, Any], ...] = ()
+    security: Security = OPEN
+
+    def connection(self) -> dict[str, Any]:
+        """The arguments that every client of aiokafka is given; a secret may be in them."""
+        return {"bootstrap_servers": self.bootstrap} | self.security.options()
 
     def topic(self, name: str) -> str:
         """The name of one of our topics on this cluster."""
@@ -27,32 +36,43 @@ class Cluster:
     def consumer(self, *, read_committed: bool = True) -> AIOKafkaConsumer:
         """A reader without a group: positions are ours alone, and nothing ever resets them."""
         return AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",
             isolation_level="read_committed" if read_committed else "read_uncommitted",
             max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
             fetch_max_bytes=4 * MAX_MESSAGE_BYTES,
-            **dict(self.security),
+            **self.connection(),
         )
 
     def transactional_producer(self, shard: int) -> AIOKafkaProducer:
         """The one writer of a shard: starting it fences every older one with the same id."""
         return AIOKafkaProducer(
-            bootstrap_servers=self.bootstrap,
             transactional_id=f"margin-ledger.{self.topic('journal')}.{shard}",
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             max_request_size=MAX_MESSAGE_BYTES,
             request_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            **dict(self.security),
+            **self.connection(),
         )
 
     def producer(self) -> AIOKafkaProducer:
         """A producer of input events: idempotent, so that its retries repeat nothing."""
         return AIOKafkaProducer(
-            bootstrap_servers=self.bootstrap,
             enable_idempotence=True,
             max_request_size=MAX_MESSAGE_BYTES,
-            **dict(self.security),
+            **self.connection(),
         )
+
+
+def cluster_from(settings: ClusterSettings, brokers: str | None = None) -> Cluster:
+    """The cluster of the settings, at `brokers` when they are given. Misconfigured says what to change."""
+    servers = brokers or settings.brokers
+    if not servers:
+        raise Misconfigured(f"no cluster is named: give --brokers HOST:PORT, or set {variable('brokers')}")
+    try:
+        named = addresses(servers)
+    except ValueError as error:
+        raise Misconfigured(f"--brokers (or {variable('brokers')}): {error}") from None
+    security = security_from(settings)
+    security.require_loopback(address.host for address in named)
+    return Cluster(",".join(map(str, named)), settings.topic_prefix, security)

@@ -1,4 +1,4 @@
-"""The topics of a cluster: how they must be, making them, and refusing those that are not so."""
+"""The topics of a cluster: looking at them, making those that are missing, refusing those that are wrong."""
 
 from __future__ import annotations
 
@@ -6,62 +6,74 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from processors.journal import Halted, LogUnavailable
-from processors.kafka.cluster import MAX_MESSAGE_BYTES, Cluster
-from schemas.events import KEYED_TOPICS
-from schemas.outputs import OUTPUT_TOPICS
+from processors.kafka.cluster import Cluster
+from processors.kafka.knock import knock
+from processors.kafka.topic_plan import (
+    JOURNAL,
+    SNAPSHOTS,
+    Problem,
+    TopicPlan,
+    TopicState,
+    in_one_line,
+    plan,
+    problems,
+    settings_for,
+)
 
-JOURNAL: Final = "journal"
-SNAPSHOTS: Final = "snapshots"
-_WEEK_MS: Final = 7 * 24 * 3600 * 1000
-_FOR_EVER: Final = -1
+__all__ = ["JOURNAL", "SNAPSHOTS", "Survey", "check", "create", "plan", "survey"]
+
 _PATIENCE_S: Final = 30
+_REQUEST_TIMEOUT_MS: Final = 10_000
+_USUAL_REPLICATION: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class TopicPlan:
-    """What a topic must be. `partitions` 0: any number will do."""
+class Survey:
+    """The topics of a cluster, by our names for them, and what is wrong with those that are there."""
 
-    name: str
-    partitions: int
-    settings: dict[str, str]
+    shards: int
+    brokers: int
+    topics: dict[str, TopicState]
+    missing: list[str]
+    problems: list[Problem]
 
-
-def plan(shards: int) -> list[TopicPlan]:
-    """Every topic of a ledger of this many shards.
-
-    Output topics have one partition for each shard: a transaction touches one partition number only, or
-    one open transaction would hide everybody's outputs.
-    """
-    large = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
-    week = {"retention.ms": str(_WEEK_MS)}
-    for_ever = {"retention.ms": str(_FOR_EVER), "retention.bytes": "-1", "cleanup.policy": "delete"}
-    return [
-        *(TopicPlan(name, shards, week) for name in KEYED_TOPICS),
-        TopicPlan("prices", 0, week),
-        TopicPlan("parameters", 0, large | for_ever),
-        *(TopicPlan(name, shards, week) for name in OUTPUT_TOPICS),
-        TopicPlan(JOURNAL, shards, large | for_ever),
-        TopicPlan(SNAPSHOTS, shards, large | {"cleanup.policy": "compact"}),
-    ]
+    def require_right(self) -> None:
+        """Halted when a topic differs in what matters; it says what to change."""
+        if self.problems:
+            raise Halted(
+                f"{in_one_line(self.problems)}. `margin-ledger topics --check` shows the commands that do it"
+            )
 
 
-async def create(cluster: Cluster, shards: int, replication: int = 1) -> list[str]:
-    """Make the topics that are missing; their names. Halted when one that exists is not as it must be."""
+async def survey(cluster: Cluster, shards: int | None = None) -> Survey:
+    """Look at every topic. Without a number of shards, there are as many as the journal has partitions."""
     async with _admin(cluster) as admin:
-        existing = set(await admin.list_topics())
-        missing = [topic for topic in plan(shards) if cluster.topic(topic.name) not in existing]
+        return await _survey(admin, cluster, shards)
+
+
+async def create(cluster: Cluster, shards: int | None = None, replication: int | None = None) -> list[str]:
+    """Make the topics that are missing, with `replication` copies (default: 3, or one for each broker).
+
+    Their names. Halted when one that exists is not as it must be; then none is made.
+    """
+    async with _admin(cluster) as admin:
+        before = await _survey(admin, cluster, shards)
+        before.require_right()
+        missing = [topic for topic in plan(before.shards) if topic.name in before.missing]
+        names = [cluster.topic(topic.name) for topic in missing]
         if missing:
-            await _create(admin, cluster, missing, replication)
-            await _until_visible(admin, [cluster.topic(topic.name) for topic in missing])
-    await check(cluster, shards)
-    return [cluster.topic(topic.name) for topic in missing]
+            copies = replication or min(_USUAL_REPLICATION, before.brokers)
+            await _create(admin, cluster, missing, copies)
+            await _until_visible(admin, names)
+            (await _survey(admin, cluster, before.shards)).require_right()
+    return names
 
 
 async def check(cluster: Cluster, shards: int | None = None) -> dict[str, int]:
@@ -69,51 +81,49 @@ async def check(cluster: Cluster, shards: int | None = None) -> dict[str, int]:
 
     Halted when a topic is missing or differs in what matters; it says what to change.
     """
-    async with _admin(cluster) as admin:
-        names = [topic.name for topic in plan(1)]
-        found = await _partitions(admin, [cluster.topic(name) for name in names])
-        counts = {name: found[cluster.topic(name)] for name in names}
-        plans = plan(shards or counts[JOURNAL])
-        settings = await _settings(admin, [cluster.topic(name) for name in names])
-    wrong = [problem for topic in plans for problem in _problems(cluster, topic, counts, settings)]
-    if wrong:
-        raise Halted("; ".join(wrong))
-    return counts
-
-
-def _problems(
-    cluster: Cluster, topic: TopicPlan, counts: dict[str, int], settings: dict[str, dict[str, str]]
-) -> list[str]:
-    name, count = cluster.topic(topic.name), counts[topic.name]
-    problems = []
-    if topic.partitions not in (0, count):
-        problems.append(f"topic {name} must have {topic.partitions} partitions, one per shard, not {count}")
-    for setting, wanted in topic.settings.items():
-        found = settings[name].get(setting, "")
-        if not _is_enough(setting, found, wanted):
-            problems.append(f"topic {name}: set {setting}={wanted} (it is {found})")
-    return problems
-
-
-def _is_enough(setting: str, found: str, wanted: str) -> bool:
-    """Larger limits and longer retention than we ask for are fine; -1 is for ever."""
-    if setting == "cleanup.policy":
-        return found == wanted
-    if _FOR_EVER in (int(found), int(wanted)):
-        return int(found) == _FOR_EVER
-    return int(found) >= int(wanted)
+    found = await survey(cluster, shards)
+    if found.missing:
+        names = ", ".join(map(cluster.topic, found.missing))
+        raise Halted(f"topics are missing ({names}): make them with `margin-ledger topics`")
+    found.require_right()
+    return {name: topic.partitions for name, topic in found.topics.items()}
 
 
 @asynccontextmanager
 async def _admin(cluster: Cluster) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap, **dict(cluster.security))
+    await knock(cluster)
+    client = AIOKafkaAdminClient(request_timeout_ms=_REQUEST_TIMEOUT_MS, **cluster.connection())
     try:
         await client.start()
         yield client
-    except KafkaError as error:
+    except (KafkaError, TimeoutError) as error:
         raise LogUnavailable(f"{cluster.bootstrap} cannot be asked about its topics: {error!r}") from error
     finally:
         await client.close()
+
+
+async def _survey(admin: AIOKafkaAdminClient, cluster: Cluster, shards: int | None) -> Survey:
+    there = await _partitions(admin)
+    ours = {topic.name: cluster.topic(topic.name) for topic in plan(1)}
+    existing = {name: there[full] for name, full in ours.items() if full in there}
+    settings = await _settings(admin, [ours[name] for name in existing])
+    topics = {
+        name: TopicState(
+            name,
+            partitions=len(partitions),
+            replication=min(len(partition["replicas"]) for partition in partitions),
+            settings=settings[ours[name]],
+        )
+        for name, partitions in existing.items()
+    }
+    wanted = shards or (topics[JOURNAL].partitions if JOURNAL in topics else 1)
+    return Survey(
+        shards=wanted,
+        brokers=len((await admin.describe_cluster())["brokers"]),
+        topics=topics,
+        missing=[name for name in ours if name not in topics],
+        problems=problems(cluster, wanted, topics),
+    )
 
 
 async def _create(
@@ -124,38 +134,45 @@ async def _create(
             name=cluster.topic(topic.name),
             num_partitions=topic.partitions or 1,
             replication_factor=replication,
-            topic_configs=topic.settings,
+            topic_configs=settings_for(topic, replication),
         )
         for topic in missing
     ]
     response = await admin.create_topics(topics)
-    for name, code, *_ in response.topic_errors:
+    for name, code, *said in response.topic_errors:
         error = for_code(code)
         if code and error is not TopicAlreadyExistsError:
-            raise Halted(f"topic {name} cannot be made: {error.__name__}")
+            raise Halted(f"topic {name} cannot be made: {error.__name__}: {' '.join(map(str, said))}")
 
 
 async def _until_visible(admin: AIOKafkaAdminClient, names: list[str]) -> None:
     """A broker knows of a new topic a moment after it has said that it made it."""
     for _ in range(_PATIENCE_S * 10):
-        if not any(topic["error_code"] for topic in await admin.describe_topics(names)):
+        if set(names) <= (await _partitions(admin)).keys():
             return
         await asyncio.sleep(0.1)
     raise LogUnavailable(f"the broker does not show the topics it has made: {', '.join(names)}")
 
 
-async def _partitions(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, int]:
-    described = await admin.describe_topics(names)
-    missing = [topic["topic"] for topic in described if topic["error_code"]]
-    if missing:
-        raise Halted(f"topics are missing ({', '.join(missing)}): make them with `margin-ledger topics`")
-    return {topic["topic"]: len(topic["partitions"]) for topic in described}
+async def _partitions(admin: AIOKafkaAdminClient) -> dict[str, list[dict[str, Any]]]:
+    """The partitions of every topic. Never asked by name: a broker may make a topic that is asked for."""
+    described = await admin.describe_topics()
+    return {
+        topic["topic"]: topic["partitions"]
+        for topic in described
+        if not topic["error_code"] and topic["partitions"]
+    }
 
 
 async def _settings(admin: AIOKafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     found: dict[str, dict[str, str]] = {}
     for response in await admin.describe_configs(resources):
-        for _, _, _, name, entries in response.resources:
+        for code, _, _, name, entries in response.resources:
+            if code:
+                raise Halted(
+                    f"topic {name}: its settings cannot be read ({for_code(code).__name__}): "
+                    "allow DescribeConfigs on it"
+                )
             found[name] = {entry[0]: entry[1] for entry in entries}
     return found
