@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from processors.ownership import parse_shards
 from processors.paging import PageLimits
 from processors.shard import ShardOptions
 
@@ -21,6 +22,24 @@ class Misconfigured(ValueError):
 def variable(setting: str) -> str:
     """The environment variable of a setting."""
     return _PREFIX + setting.upper()
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _shards(value: str | None) -> str | None:
+    if value is not None:
+        parse_shards(value)
+    return value
+
+
+def _address(value: str | None) -> str | None:
+    """HOST:PORT, where this process may be asked how it is."""
+    host, _, port = (value or "").rpartition(":")
+    if value is not None and not (host and port.isdecimal() and int(port) < 65_536):
+        raise ValueError("HOST:PORT is needed, like 127.0.0.1:9100")
+    return value
 
 
 class ClusterSettings(BaseSettings):
@@ -57,3 +76,20 @@ class Settings(ClusterSettings):
         """The options of a shard."""
         limits = PageLimits(self.page_entries, self.page_bytes, self.page_linger_ms)
         return ShardOptions(limits=limits, snapshot_every=self.snapshot_every, max_ahead_ms=self.max_ahead_ms)
+
+
+LEDGER_ROLE: Final = "ledger"
+Role = Literal["ledger", "liquidator", "notifier", "treasury"]
+
+
+class WorkerSettings(Settings):
+    """What a process does on a Kafka cluster, beside whom."""
+
+    # As on the command line: names or numbers with commas between them.
+    roles: Annotated[tuple[Role, ...], NoDecode, BeforeValidator(_split)] = (LEDGER_ROLE,)
+    shards: Annotated[str | None, AfterValidator(_shards)] = None
+    group: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=200)] = "margin-ledger"
+    session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 10_000
+    stalled_after_ms: Annotated[int, Field(ge=1_000, le=3_600_000)] = 30_000
+    webhook: SecretStr | None = None
+    health: Annotated[str | None, AfterValidator(_address)] = None

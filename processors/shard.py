@@ -109,6 +109,8 @@ class Shard:
 
     async def save_snapshot(self) -> None:
         """Keep the state after the last page, so that the next recovery is short."""
+        if not self._since_snapshot:
+            return  # the newest snapshot has it all
         self._options.at_step("before snapshot")
         snapshot = Snapshot(
             shard=self.number,
@@ -147,6 +149,7 @@ class Shard:
         async for page in self._journal.pages(self.number, after):
             replay_page(self.state, page, self._journal.shards)
             self._since_snapshot += len(page.lines)
+            await asyncio.sleep(0)  # a long recovery must not keep the rest of the process waiting
         return tail
 
     async def _fill(self) -> None:

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from ledger.rulebook import compile_rulebook
+from processors.closing import closing_trades
 from processors.demo.accounts import SHAPES, Trader, earlier_events, traders
 from processors.demo.findings import Story
-from processors.demo.liquidator import closing_trades
 from processors.demo.market import (
     LOWS,
     OPENS,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import click
 from rich import box
@@ -14,16 +13,16 @@ from rich.table import Table
 from processors.account_view import UnknownAccount, View, view_account
 from processors.cli.console import (
     Failure,
-    data_option,
+    Place,
     json_option,
     ledger_errors,
     open_ledger,
     out,
+    place_options,
     print_json,
 )
 from processors.inspection import Moment, after_page, at_time, latest
 from processors.partitioner import partition_of
-from processors.sqlite import SqliteJournal
 from schemas.refusals import Refusal
 
 _MONEY = ("equity", "requirement", "initial", "gross", "net", "withdrawable")
@@ -41,19 +40,17 @@ _ROUNDED = ("notional", "unrealised", "maintenance", "contribution", "value", "c
 
 @click.command()
 @click.argument("account_id", metavar="ID")
-@data_option
+@place_options
 @click.option("--at", "time", metavar="TIME", help="As of this time: ISO 8601 (UTC) or milliseconds.")
 @click.option("--page", type=click.IntRange(0), metavar="N", help="As of the end of this page.")
 @json_option
-def account(account_id: str, data: Path, time: str | None, page: int | None, as_json: bool) -> None:
+def account(account_id: str, place: Place, time: str | None, page: int | None, as_json: bool) -> None:
     """Show an account: what it holds, what it must hold, and what each position contributes."""
     if time is not None and page is not None:
         raise click.UsageError("--at and --page exclude each other")
     ts = None if time is None else _milliseconds(time)
-    journal = open_ledger(data)
-    shard = partition_of(account_id.encode(), journal.shards)
     with ledger_errors():
-        moment = asyncio.run(_moment(journal, shard, ts, page))
+        shard, moment = asyncio.run(_moment(place, account_id, ts, page))
     try:
         view = {"shard": shard, "page": moment.page} | view_account(moment.state, account_id)
     except (UnknownAccount, Refusal):
@@ -64,10 +61,12 @@ def account(account_id: str, data: Path, time: str | None, page: int | None, as_
         _show(view)
 
 
-async def _moment(journal: SqliteJournal, shard: int, ts: int | None, page: int | None) -> Moment:
-    if ts is not None:
-        return await at_time(journal, shard, ts)
-    return await latest(journal, shard) if page is None else await after_page(journal, shard, page)
+async def _moment(place: Place, account_id: str, ts: int | None, page: int | None) -> tuple[int, Moment]:
+    async with open_ledger(place) as journal:
+        shard = partition_of(account_id.encode(), journal.shards)
+        if ts is not None:
+            return shard, await at_time(journal, shard, ts)
+        return shard, await (latest(journal, shard) if page is None else after_page(journal, shard, page))
 
 
 def _milliseconds(time: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 from rich.table import Table
@@ -13,16 +12,16 @@ from rich.table import Table
 from processors.audit.verification import Difference, ShardReport, verify_shard
 from processors.cli.console import (
     CANNOT_RUN,
+    LEDGER_ERRORS,
     Failure,
-    data_option,
+    Place,
     json_option,
     open_ledger,
     out,
+    place_options,
     print_json,
     progress_bar,
 )
-from processors.journal import Halted
-from processors.sqlite import SqliteJournal
 
 
 @click.group()
@@ -31,22 +30,21 @@ def audit() -> None:
 
 
 @audit.command()
-@data_option
+@place_options
 @click.option(
     "--from", "first", type=click.IntRange(0), default=0, metavar="PAGE", help="First page to compare."
 )
 @click.option("--to", "last", type=click.IntRange(0), metavar="PAGE", help="Last page to compare.")
 @json_option
-def verify(data: Path, first: int, last: int | None, as_json: bool) -> None:
+def verify(place: Place, first: int, last: int | None, as_json: bool) -> None:
     """Recompute every output from the pages and compare it with what was published.
 
     Exit code 0: whole. 1: a difference was found; it is named. 2: it could not run.
     """
     try:
-        journal = open_ledger(data)
         started = time.perf_counter()
-        reports = asyncio.run(_verify(journal, first, last))
-    except (Failure, Halted, OSError) as error:
+        reports = asyncio.run(_verify(place, first, last))
+    except (*LEDGER_ERRORS, OSError) as error:
         raise Failure(str(error), CANNOT_RUN) from None
     if as_json:
         print_json([asdict(report) for report in reports])
@@ -56,12 +54,13 @@ def verify(data: Path, first: int, last: int | None, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-async def _verify(journal: SqliteJournal, first: int, last: int | None) -> list[ShardReport]:
+async def _verify(place: Place, first: int, last: int | None) -> list[ShardReport]:
     reports = []
-    for shard in range(journal.shards):
-        total = await journal.page_count(shard)
-        with progress_bar(f"verifying shard {shard}", total) as advance:
-            reports.append(await verify_shard(journal, shard, first=first, last=last, advance=advance))
+    async with open_ledger(place) as journal:
+        for shard in range(journal.shards):
+            total = await journal.page_count(shard)
+            with progress_bar(f"verifying shard {shard}", total) as advance:
+                reports.append(await verify_shard(journal, shard, first=first, last=last, advance=advance))
     return reports
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -22,14 +26,17 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from processors.journal import Fenced, Halted, LogUnavailable
-from processors.settings import Misconfigured, Settings
+from processors.journal import Fenced, Halted, Journal, LogUnavailable
+from processors.kafka.cluster import Cluster, cluster_from
+from processors.kafka.journal import KafkaJournal
+from processors.settings import Misconfigured, Settings, variable
 from processors.sqlite import NotALedger, SqliteJournal, StorageFailure
 
 # Results go to standard output; progress, warnings and errors do not.
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+S = TypeVar("S", bound=BaseSettings)
 CANNOT_RUN = 2
 LEDGER_ERRORS = (NotALedger, Halted, Fenced, LogUnavailable, StorageFailure, Misconfigured)
 
@@ -46,18 +53,13 @@ class Failure(click.ClickException):
         err.print(f"[bold red]error:[/] {escape(self.message)}", soft_wrap=True)
 
 
-def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--data DIR`: the folder of the embedded ledger."""
-    return click.option(
-        "--data",
-        type=click.Path(file_okay=False, path_type=Path),
-        envvar="MARGIN_LEDGER_DATA",
-        required=True,
-        metavar="DIR",
-        help="Folder of the embedded ledger (or MARGIN_LEDGER_DATA).",
-    )(command)
-
-
+data_option = click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="MARGIN_LEDGER_DATA",
+    metavar="DIR",
+    help="Folder of the embedded ledger (or MARGIN_LEDGER_DATA).",
+)
 brokers_option = click.option(
     "--brokers",
     envvar="MARGIN_LEDGER_BROKERS",
@@ -68,6 +70,56 @@ shards_option = click.option(
     "--shards", type=click.IntRange(1, 1024), help="How many shards a new ledger gets (default: 1)."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a ledger is: in a folder, or on a cluster. One of the two."""
+
+    data: Path | None
+    cluster: Cluster | None
+
+    def __str__(self) -> str:
+        return str(self.data) if self.cluster is None else self.cluster.bootstrap
+
+
+def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--data DIR` or `--brokers HOSTS`; the command is given the `Place`."""
+
+    @wraps(command)
+    def placed(*arguments: Any, data: Path | None, brokers: str | None, **options: Any) -> Any:
+        return command(*arguments, place=_place(data, brokers), **options)
+
+    return data_option(brokers_option(placed))
+
+
+def _place(data: Path | None, brokers: str | None) -> Place:
+    if data is not None and brokers is not None:
+        # What is typed counts more than what is set.
+        source = click.get_current_context().get_parameter_source
+        typed = [name for name in ("data", "brokers") if source(name) is ParameterSource.COMMANDLINE]
+        if len(typed) != 1:
+            raise click.UsageError("--data and --brokers exclude each other")
+        data, brokers = (data, None) if typed == ["data"] else (None, brokers)
+    if data is None and brokers is None:
+        raise click.UsageError("a ledger is needed: --data DIR, or --brokers HOST:PORT")
+    with ledger_errors():
+        return Place(data, None if brokers is None else cluster_from(read_settings(), brokers))
+
+
+@asynccontextmanager
+async def open_ledger(place: Place) -> AsyncIterator[Journal]:
+    """The journal of a ledger, to read. Whatever is wrong with it is raised as it is: see `ledger_errors`."""
+    journal: Journal
+    if place.cluster is not None:
+        journal = await KafkaJournal.connect(place.cluster)
+    else:
+        assert place.data is not None
+        journal = SqliteJournal.open(place.data)
+    try:
+        yield journal
+    finally:
+        await journal.aclose()
 
 
 @contextmanager
@@ -93,18 +145,17 @@ def file_failure(error: OSError, name: str) -> Failure:
 
 def read_settings() -> Settings:
     """The settings in the environment. Failure names the first that is wrong."""
+    return read_settings_of(Settings)
+
+
+def read_settings_of(kind: type[S], **given: Any) -> S:
+    """The same for other settings; what is given counts more than the environment."""
     try:
-        return Settings()
+        return kind(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
-        name = "MARGIN_LEDGER_" + "_".join(map(str, first["loc"])).upper()
+        name = variable(str(first["loc"][0])) if first["loc"] else "settings"
         raise Failure(f"{name}={first['input']}: {first['msg']}") from None
-
-
-def open_ledger(data: Path) -> SqliteJournal:
-    """The ledger in a folder. Failure when there is none."""
-    with ledger_errors():
-        return SqliteJournal.open(data)
 
 
 def print_json(value: Any) -> None:

@@ -3,66 +3,124 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import click
+from rich.status import Status
 from rich.table import Table
 
-from processors.cli.console import data_option, err, ledger_errors, out, read_settings, shards_option
-from processors.paging import ClosedPage
+from processors.cli.console import (
+    Place,
+    err,
+    ledger_errors,
+    out,
+    place_options,
+    read_settings,
+    read_settings_of,
+)
+from processors.journal import Journal
+from processors.kafka.cluster import Cluster
+from processors.settings import WorkerSettings
 from processors.sqlite import SqliteJournal, existing_shards
-from processors.worker import Worker
+from processors.worker import Progress, Work, work_on
+
+_ROLES = "ledger, liquidator, notifier, treasury"
 
 
 @click.command()
-@data_option
-@shards_option
+@place_options
+@click.option(
+    "--shards",
+    metavar="N|LIST",
+    help="With --data: how many a new ledger gets (1). With --brokers: which to work on, as 0-2,5; without, "
+    "the workers of a group share them.",
+)
 @click.option("--once", is_flag=True, help="Stop when every input so far is processed.")
-def run(data: Path, shards: int | None, once: bool) -> None:
-    """Run the ledger over the inputs in --data, until it is told to stop (Ctrl-C or SIGTERM)."""
-    counts = _Counts()
+@click.option("--roles", help=f"With --brokers: what this process does, of {_ROLES} (ledger).")
+@click.option("--group", help="With --brokers: the workers that share the shards (margin-ledger).")
+@click.option("--health", metavar="HOST:PORT", help="With --brokers: answer /ready, /live, /metrics there.")
+def run(
+    place: Place, shards: str | None, once: bool, roles: str | None, group: str | None, health: str | None
+) -> None:
+    """Run the ledger until it is told to stop (Ctrl-C or SIGTERM): it finishes its page, and ends with 0."""
+    if place.cluster is None:
+        if roles or group or health:
+            raise click.UsageError("--roles, --group and --health go with --brokers")
+        assert place.data is not None
+        _run_embedded(place.data, _number_of(shards), once=once)
+        return
+    given = {"shards": shards, "roles": roles, "group": group, "health": health}
+    _run_on_cluster(place.cluster, read_settings_of(WorkerSettings, **given), once=once)
+
+
+def _number_of(shards: str | None) -> int | None:
+    if shards is not None and not (shards.isdecimal() and 1 <= int(shards) <= 1024):
+        raise click.BadParameter("with --data a number from 1 to 1024 is needed", param_hint="--shards")
+    return None if shards is None else int(shards)
+
+
+def _run_embedded(data: Path, shards: int | None, *, once: bool) -> None:
+    settings, progress = read_settings(), Progress()
+
+    async def connect() -> Journal:
+        return SqliteJournal.open(data)
+
+    work = Work(connect, settings.shard_options(), poll_s=settings.poll_ms / 1000, on_page=progress.add)
     with ledger_errors():
         SqliteJournal.create(data, shards or existing_shards(data) or 1).close()
-        asyncio.run(_run(data, counts, once=once))
-    counts.show()
-
-
-class _Counts:
-    """What was done since the start."""
-
-    def __init__(self) -> None:
-        self.pages = self.events = self.outputs = self.refused = 0
-
-    def add(self, closed: ClosedPage) -> None:
-        self.pages += 1
-        self.events += len(closed.page.lines)
-        self.outputs += len(closed.outputs)
-        self.refused += sum(line.kind == "refused" for line in closed.page.lines)
-
-    def show(self) -> None:
-        table = Table("pages", "events", "refused", "outputs", title="Processed")
-        table.add_row(*(f"{count:,}" for count in (self.pages, self.events, self.refused, self.outputs)))
-        out.print(table)
-
-
-async def _run(data: Path, counts: _Counts, *, once: bool) -> None:
-    settings = read_settings()
-    shards = existing_shards(data) or 1
-    with err.status(f"running {shards} shard(s) of {data}") as status:
-
-        def on_page(closed: ClosedPage) -> None:
-            counts.add(closed)
-            status.update(f"{counts.events:,} events in {counts.pages:,} pages")
-
-        worker = Worker(
-            journal=lambda: SqliteJournal.open(data),
-            shards=range(shards),
-            options=settings.shard_options(),
-            poll_s=settings.poll_ms / 1000,
-            on_page=on_page,
+        numbers = range(existing_shards(data) or 1)
+        asyncio.run(
+            _until_stopped(lambda stopping: work_on(work, numbers, stopping, until_idle=once), progress)
         )
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, worker.stopping.set)
-        await worker.run(until_idle=once)
+    _show(progress)
+
+
+async def _until_stopped(run: Callable[[asyncio.Event], Awaitable[None]], progress: Progress) -> None:
+    """Run something that can be told to stop, with what is done on show."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    with err.status("recovering") as status:
+        showing = asyncio.create_task(_show_progress(progress, status))
+        try:
+            await run(stopping)
+        finally:
+            showing.cancel()
+
+
+async def _show_progress(progress: Progress, status: Status) -> None:
+    while True:
+        await asyncio.sleep(0.2)
+        status.update(f"{progress.events:,} events in {progress.pages:,} pages")
+
+
+def _run_on_cluster(cluster: Cluster, settings: WorkerSettings, *, once: bool) -> None:
+    # Faust takes a second to import, which no other command should have to wait for.
+    from processors.app import WorkerContext, run_application, run_once  # noqa: PLC0415
+
+    context = WorkerContext(cluster, settings)
+    with ledger_errors():
+        if once:
+            asyncio.run(_until_stopped(lambda stopping: run_once(context, stopping), context.progress))
+        else:
+            _log_to_standard_error()
+            run_application(context)
+    _show(context.progress)
+
+
+def _log_to_standard_error() -> None:
+    """What the ledger says, and only the warnings of the libraries under it."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    for name in ("processors", "schemas"):
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def _show(progress: Progress) -> None:
+    table = Table("pages", "events", "refused", "outputs", title="Processed")
+    counts = (progress.pages, progress.events, progress.refused, progress.outputs)
+    table.add_row(*(f"{count:,}" for count in counts))
+    out.print(table)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ledger.pages import PublishedOutput
-from processors.demo.liquidator import closing_trades
+from processors.closing import closing_trades
 from processors.demo.market import MINUTE_MS
 from schemas.events import TradeExecuted
 from schemas.units import SETTLEMENT_PRECISION, ExactDecimal, parse_decimal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,6 +43,20 @@ class Cluster:
             isolation_level="read_committed" if read_committed else "read_uncommitted",
             max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
             fetch_max_bytes=4 * MAX_MESSAGE_BYTES,
+            **self.connection(),
+        )
+
+    def member(
+        self, *, group: str, session_timeout_ms: int, assignors: Sequence[type[Any]]
+    ) -> AIOKafkaConsumer:
+        """A member of a group. It commits no offsets, and where it would read does not matter."""
+        return AIOKafkaConsumer(
+            group_id=group,
+            enable_auto_commit=False,
+            auto_offset_reset="latest",
+            session_timeout_ms=session_timeout_ms,
+            heartbeat_interval_ms=session_timeout_ms // 4,
+            partition_assignment_strategy=list(assignors),
             **self.connection(),
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
 import zstandard
@@ -55,7 +55,7 @@ class KafkaJournal:
         self._offsets, self._watermarks = Offsets(cluster), Offsets(cluster, read_committed=False)
         self._inputs = InputStream(cluster, feed)
         self._snapshots = SnapshotStore(cluster, self._offsets)
-        self._published: PublishedReader | None = None
+        self._published: dict[int, PublishedReader] = {}
         self._writer: Writer | None = None
         self._epoch = 0
         self._tail: Page | None = None
@@ -85,8 +85,8 @@ class KafkaJournal:
             self._writer = None
         for connection in (self._inputs, self._offsets, self._watermarks):
             await connection.close()
-        if self._published is not None:
-            await self._published.close()
+        for reader in self._published.values():
+            await reader.close()
 
     async def sources(self, shard: int) -> Resume:
         """The first offset of the shard's own partitions and of every broadcast partition."""
@@ -204,7 +204,7 @@ class KafkaJournal:
             while offset < end:
                 part = (await read_to_ends(reader, self._offsets, {journal: offset}, _READ_AT_ONCE))[journal]
                 for record in part.records:
-                    yield _unpack(shard, record.offset, record.value)
+                    yield unpack_page(shard, record.offset, record.value)
                     offset = record.offset + 1
                 if part.at_end:
                     return
@@ -226,10 +226,18 @@ class KafkaJournal:
         return await self._published_of(shard).rest()
 
     def _published_of(self, shard: int) -> PublishedReader:
-        if self._published is None or self._published.shard != shard:
-            names = {self._cluster.topic(topic): topic for topic in OUTPUT_TOPICS}
-            self._published = PublishedReader(self._cluster, self._offsets, shard, names)
-        return self._published
+        if shard not in self._published:
+            self._published[shard] = self.published(shard, OUTPUT_TOPICS)
+        return self._published[shard]
+
+    def published(self, shard: int, topics: Iterable[str], first_page: int = 0) -> PublishedReader:
+        """A reader of what a shard has published on some topics, from a page on. It is closed by its user."""
+
+        async def newest_page() -> int:
+            return await self.page_count(shard) - 1
+
+        names = {self._cluster.topic(topic): topic for topic in topics}
+        return PublishedReader(self._cluster, shard, names, newest_page, first_page)
 
     async def save_snapshot(self, epoch: int, snapshot: Snapshot) -> None:
         """Chunks first, the manifest last, and the older ones deleted, in one transaction."""
@@ -254,7 +262,8 @@ class KafkaJournal:
         return partition.topic.removeprefix(self._cluster.prefix), partition.partition
 
 
-def _unpack(shard: int, offset: int, record: bytes | None) -> Page:
+def unpack_page(shard: int, offset: int, record: bytes | None) -> Page:
+    """The page in a record of the journal. Halted when it is none, or one of another shard."""
     try:
         page = decode_page(zstandard.decompress(record or b""))
     except (zstandard.ZstdError, CorruptPage) as error:

@@ -1,10 +1,11 @@
-"""What a shard has published, page after page, gathered from every output topic (read committed)."""
+"""What a shard has published, page after page, gathered from output topics (read committed)."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from aiokafka import TopicPartition
 
@@ -16,52 +17,108 @@ _READ_AT_ONCE = 2_000
 
 
 class PublishedReader:
-    """Reads ahead in every topic until each has shown something of a later page, or its end."""
+    """Reads ahead in every topic until each has shown something of a later page, or its end.
 
-    def __init__(self, cluster: Cluster, offsets: Offsets, shard: int, names: Mapping[str, str]) -> None:
+    `newest_page` says how far the journal goes now. A broker marks a transaction as committed in one
+    partition after the other: the journal may show a page before an output topic shows what belongs to it.
+    So an end counts only when nothing is hidden behind it.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        shard: int,
+        names: Mapping[str, str],
+        newest_page: Callable[[], Awaitable[int]],
+        first_page: int = 0,
+    ) -> None:
         self.shard = shard
-        self._offsets = offsets
+        self._offsets, self._watermarks = Offsets(cluster), Offsets(cluster, read_committed=False)
         self._reader = Reader(cluster)
         self._names = names  # our name of each topic, by its name on the cluster
+        self._newest_page = newest_page
+        self._first_page = first_page
         self._partitions = partitions = [TopicPartition(topic, shard) for topic in names]
-        self._positions: Positions | None = None
-        self._latest_page = dict.fromkeys(partitions, -1)
-        self._ended: set[TopicPartition] = set()
+        self._positions: Positions = {}
+        self._read_through = dict.fromkeys(partitions, -1)  # nothing more comes of this page or before
+        self._newest = -1
         self._found: defaultdict[int, list[tuple[int, PublishedOutput]]] = defaultdict(list)
 
     async def close(self) -> None:
-        """Let go of the connection."""
-        await self._reader.close()
+        """Let go of the connections."""
+        for connection in (self._reader, self._offsets, self._watermarks):
+            await connection.close()
 
     async def of_page(self, page: int) -> list[PublishedOutput]:
-        """The outputs of a page in the order of their index. Pages are asked for in ascending order."""
-        while behind := self._not_past(page):
-            await self._read_on(behind)
-        return [output for _, output in sorted(self._found.pop(page, []), key=lambda found: found[0])]
+        """The outputs of a committed page in the order of their index. Asked for in ascending order."""
+        await self._read_until(page)
+        return _in_order(self._found.pop(page, []))
+
+    async def after(self, page: int) -> list[PublishedOutput]:
+        """What was published after a page until now. It can still be asked for, page by page."""
+        await self._read_until(await self._newest_page())
+        return [
+            output
+            for later in sorted(self._found)
+            if later > page
+            for output in _in_order(self._found[later])
+        ]
 
     async def rest(self) -> list[int]:
         """The pages that have outputs nobody asked for, in ascending order."""
-        while behind := [at for at in self._partitions if at not in self._ended]:
-            await self._read_on(behind)
+        self._read_through = dict.fromkeys(self._partitions, -1)
+        await self._read_until(await self._newest_page())
         return sorted(self._found)
 
-    def _not_past(self, page: int) -> list[TopicPartition]:
-        return [at for at in self._partitions if at not in self._ended and self._latest_page[at] <= page]
+    async def _read_until(self, page: int) -> None:
+        if not self._positions:
+            self._positions = await self._beginnings()
+        if page > self._newest:
+            self._newest = max(page, await self._newest_page())
+        while behind := [at for at in self._partitions if self._read_through[at] < page]:
+            await self._read_on({at: self._positions[at] for at in behind})
 
-    async def _read_on(self, partitions: Sequence[TopicPartition]) -> None:
-        if self._positions is None:
-            self._positions = await self._offsets.beginnings(self._partitions)
-        positions = {at: self._positions[at] for at in partitions}
+    async def _read_on(self, positions: Positions) -> None:
+        ends = await self._watermarks.ends(positions)
         found = await read_to_ends(self._reader, self._offsets, positions, _READ_AT_ONCE)
         for at, part in found.items():
             for record in part.records:
                 self._take(at, record.value or b"{}")
                 self._positions[at] = record.offset + 1
-            if part.at_end:
-                self._ended.add(at)
+            if part.at_end and self._reader.reached(at) >= ends[at]:
+                self._read_through[at] = max(self._newest, self._read_through[at])
 
     def _take(self, at: TopicPartition, body: bytes) -> None:
-        place = json.loads(body)
-        page, index = place.get("page", -1), place.get("index", -1)
-        self._latest_page[at] = max(self._latest_page[at], page)
+        page, index = _place(body)
+        if page < self._first_page:
+            return
+        self._read_through[at] = max(self._read_through[at], page - 1)
         self._found[page].append((index, PublishedOutput(self._names[at.topic], body)))
+
+    async def _beginnings(self) -> Positions:
+        beginnings = await self._offsets.beginnings(self._partitions)
+        if not self._first_page:
+            return beginnings
+        ends = await self._offsets.ends(self._partitions)
+        return {at: await self._search(at, beginnings[at], ends[at]) for at in self._partitions}
+
+    async def _search(self, at: TopicPartition, low: int, high: int) -> int:
+        """An offset before the first output of `first_page`, by halving: pages only rise in a partition."""
+        while high - low > _READ_AT_ONCE:
+            middle = (low + high) // 2
+            found = await read_to_ends(self._reader, self._offsets, {at: middle}, 1)
+            records = found[at].records
+            if records and _place(records[0].value or b"{}")[0] < self._first_page:
+                low = middle
+            else:
+                high = middle
+        return low
+
+
+def _place(body: bytes) -> tuple[int, int]:
+    place: dict[str, Any] = json.loads(body)
+    return place.get("page", -1), place.get("index", -1)
+
+
+def _in_order(found: list[tuple[int, PublishedOutput]]) -> list[PublishedOutput]:
+    return [output for _, output in sorted(found, key=lambda indexed: indexed[0])]

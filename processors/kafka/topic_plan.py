@@ -9,6 +9,7 @@ from typing import Final
 from processors.kafka.cluster import MAX_MESSAGE_BYTES, Cluster
 from schemas.events import KEYED_TOPICS
 from schemas.outputs import OUTPUT_TOPICS
+from schemas.treasury import TREASURY_TOPIC
 from schemas.units import MAX_EVENT_BYTES, MAX_PARAMETERS_BYTES
 
 JOURNAL: Final = "journal"
@@ -77,6 +78,7 @@ def plan(shards: int) -> list[TopicPlan]:
         TopicPlan("prices", 0, input_week),
         TopicPlan("parameters", 0, large | _kept(FOR_EVER)),
         *(TopicPlan(name, shards, ordinary | _kept(WEEK_MS)) for name in OUTPUT_TOPICS),
+        TopicPlan(TREASURY_TOPIC, 1, ordinary | _kept(FOR_EVER)),
         TopicPlan(JOURNAL, shards, large | _kept(FOR_EVER)),
         TopicPlan(SNAPSHOTS, shards, large | {"cleanup.policy": "compact"}),
     ]
