@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import faulthandler
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import faust
@@ -22,6 +24,7 @@ from yarl import URL
 
 from processors.agents import liquidator, notifier, treasury
 from processors.agents.transport import CommittedTransport
+from processors.health import HealthService
 from processors.kafka.broadcast import BroadcastFeed
 from processors.kafka.cluster import MAX_MESSAGE_BYTES, Cluster, cluster_from
 from processors.kafka.journal import KafkaJournal
@@ -50,8 +53,14 @@ class WorkerContext:
     at_step: Callable[[str], None] = lambda _label: None
 
 
-class WithoutKafka(BootStrategy):
-    """No clients of Faust's own: the ledger brings its own."""
+class WithoutWeb(BootStrategy):
+    """No web server, whatever `faust worker` thinks: it would listen on every address of the machine."""
+
+    enable_web = False
+
+
+class WithoutKafka(WithoutWeb):
+    """No clients of Faust's own either: the ledger brings its own."""
 
     enable_kafka = False
 
@@ -61,13 +70,14 @@ def create_app(context: WorkerContext) -> faust.App:
     settings = context.settings
     agents = sorted(set(settings.roles) - {LEDGER_ROLE})
     app = _bare_app(context, agents)
+    app.boot_strategy = WithoutWeb(app) if agents else WithoutKafka(app)
     if agents:
         app.transport = CommittedTransport(app.conf.broker_consumer, app)
         _add_agents(app, context, agents)
-    else:
-        app.boot_strategy = WithoutKafka(app)
     if LEDGER_ROLE in settings.roles:
         app.service(ledger_service(context))
+    if settings.health is not None:
+        app.service(health_service(context, settings.health))
     _add_operations(app, context)
     return app
 
@@ -91,7 +101,8 @@ def _bare_app(context: WorkerContext, agents: Sequence[str]) -> faust.App:
         topic_allow_declare=False,
         web_enabled=False,
         worker_redirect_stdouts=False,
-        datadir=tempfile.mkdtemp(prefix="margin-ledger-"),
+        # Faust insists on a folder, and keeps nothing in it.
+        datadir=Path(tempfile.gettempdir()) / f"margin-ledger-{os.getuid()}",
         autodiscover=False,
     )
 
@@ -149,6 +160,18 @@ def ledger_service(context: WorkerContext) -> type[Service]:
             await self._feed.close()
 
     return Ledger
+
+
+def health_service(context: WorkerContext, address: str) -> type[Service]:
+    """The answers to whoever asks how this process is."""
+
+    class Health(HealthService):
+        """At the address of the settings."""
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(address, context.progress, context.readiness, **options)
+
+    return Health
 
 
 def kafka_work(context: WorkerContext, feed: BroadcastFeed | None = None) -> Work:
