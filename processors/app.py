@@ -95,7 +95,6 @@ def _bare_app(context: WorkerContext, agents: Sequence[str]) -> faust.App:
         consumer_max_fetch_size=MAX_MESSAGE_BYTES,
         producer_max_request_size=MAX_MESSAGE_BYTES,
         processing_guarantee="at_least_once",
-        stream_ack_exceptions=False,
         agent_supervisor="mode.supervisors.CrashingSupervisor",
         topic_disable_leader=True,
         topic_allow_declare=False,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+_RANGE: Final = re.compile(r"(\d{1,4})(?:-(\d{1,4}))?", re.ASCII)
 
 
 class Ownership(Protocol):
@@ -38,10 +41,10 @@ def parse_shards(text: str) -> frozenset[int]:
     """Shard numbers as a person writes them: "0-2,5". ValueError when they are not so written."""
     shards: set[int] = set()
     for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        numbers = range(int(first), int(last or first) + 1)
+        written = _RANGE.fullmatch(part.strip())
+        numbers = range(int(written[1]), int(written[2] or written[1]) + 1) if written else ()
         if not numbers:
-            raise ValueError(f"{part} is empty")
+            raise ValueError(f'shard numbers like "0-2,5" are needed, not {text!r}')
         shards.update(numbers)
     return frozenset(shards)
 

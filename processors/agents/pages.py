@@ -20,10 +20,13 @@ _LONGEST_PAUSE_S: Final = 5.0
 
 
 async def pages(stream: Any) -> AsyncIterator[Page]:
-    """The pages of the shards that this process was given. One is acknowledged when the next is asked for."""
-    async for event in stream.events():
-        message = event.message
-        yield unpack_page(message.partition, message.offset, event.value)
+    """The pages of the shards that this process was given. One is acknowledged when the next is asked for.
+
+    Left to itself Faust acknowledges in a `finally`: also what an agent failed at, or was stopped in.
+    """
+    async for event in stream.noack().events():
+        yield unpack_page(event.message.partition, event.message.offset, event.value)
+        event.ack()
 
 
 async def insist(action: Callable[[], Awaitable[T]], what: str, *failures: type[Exception]) -> T:
