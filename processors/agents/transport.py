@@ -1,7 +1,10 @@
-"""Faust's Kafka transport, but read committed: an agent must never act on a page that is aborted.
+"""Faust's Kafka transport, put right for a journal that is written in transactions.
 
-Faust asks for read committed only when it runs its own transactions. The isolation level is fixed when the
-client starts, so it is set between making and starting it.
+* An agent must never act on a page that is aborted. Faust reads committed only when it runs transactions of
+  its own; the isolation level is fixed when the client starts, so it is set between making and starting it.
+* Between any two pages there is a control record. Faust takes such a gap for records it has yet to see: what
+  it then commits lags ever further behind, or runs ahead of pages that nobody has processed. Each of our
+  agents processes the pages of a shard one after the other, so the last one acknowledged says it all.
 """
 
 from __future__ import annotations
@@ -21,6 +24,26 @@ class _CommittedThread(driver.AIOKafkaConsumerThread):
 class _CommittedConsumer(driver.Consumer):
     def _new_consumer_thread(self) -> Any:
         return _CommittedThread(self, loop=self.loop, beacon=self.beacon)
+
+    def ack(self, message: Any) -> bool:
+        """A page is done. One that was read before the last rebalance is read again, and not done."""
+        if message.generation_id != self.app.consumer_generation_id:
+            self._unacked_messages.discard(message)
+            return False
+        return super().ack(message)
+
+    def _new_offset(self, tp: Any) -> int | None:
+        """Where to go on after all that was acknowledged; None when that is nothing new."""
+        acknowledged = self._acked[tp]
+        if not acknowledged:
+            return None
+        newest = max(acknowledged)
+        self._acked_index[tp].difference_update(acknowledged)
+        acknowledged.clear()
+        return newest + 1
+
+    async def _add_gap(self, tp: Any, offset_from: int, offset_to: int) -> None:
+        """A control record, or a page that was aborted: nothing to wait for."""
 
 
 class CommittedTransport(driver.Transport):
