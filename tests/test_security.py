@@ -17,7 +17,8 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from certificates import Identity, authority, signed_by
 from processors.cli.console import Failure, read_settings
 from processors.kafka.cluster import Cluster, cluster_from
-from processors.kafka.security import Security, TokenFile, security_from
+from processors.kafka.oauth import TokenFile
+from processors.kafka.security import Security, security_from
 from processors.settings import ClusterSettings, Misconfigured, Settings
 
 SECRET = "correct-horse-battery"
