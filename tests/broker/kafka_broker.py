@@ -340,8 +340,8 @@ class Broker(Cluster):
         }
 
     def format_options(self) -> list[str]:
-        """What else its data directory is made with."""
-        return []
+        """What its data directory is made with."""
+        return ["--standalone"]
 
     def _java(self, *arguments: str) -> list[str]:
         """The command that runs a class of Kafka's."""
@@ -355,7 +355,7 @@ class Broker(Cluster):
             return
         written = "".join(f"{name}={value}\n" for name, value in self.settings().items())
         (self.folder / "server.properties").write_text(written)
-        command = self._java("kafka.tools.StorageTool", "format", "--standalone")
+        command = self._java("kafka.tools.StorageTool", "format")
         command += ["--cluster-id", self._cluster_id(), "--config", str(self.folder / "server.properties")]
         self._run([*command, *self.format_options()])
 

@@ -70,7 +70,7 @@ class SecuredBroker(Broker):
     def format_options(self) -> list[str]:
         """The users that SCRAM knows."""
         users = [f"{name}=[name={USER},password={PASSWORD}]" for name in MECHANISMS if "SCRAM" in name]
-        return [word for user in users for word in ("--add-scram", user)]
+        return [*super().format_options(), *(word for user in users for word in ("--add-scram", user))]
 
     def _tls(self) -> dict[str, str]:
         return {

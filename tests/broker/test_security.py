@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 
-from broker.kafka_broker import Broker, Unavailable
 from broker.secured_broker import ELSEWHERE, KEY_PASSWORD, MECHANISMS, PASSWORD, USER, SecuredBroker, token
 from processors.journal import LogUnavailable
 from processors.kafka import knock as knocking
@@ -29,13 +28,8 @@ SECONDS_TO_AN_ERROR = 15
 
 
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
-    """A broker of its own, whoever runs the one of the other tests: its doors are made for these."""
-    try:
-        Broker.prepare()
-    except Unavailable as lack:
-        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        give_up(f"a broker that asks for logins is needed ({lack}): install Java 17 and Maven")
+def secured(java_and_maven: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
+    """A broker of its own, because its doors are made for these tests."""
     with SecuredBroker(tmp_path_factory.mktemp("secured")) as broker:
         yield broker
 
