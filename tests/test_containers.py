@@ -14,7 +14,7 @@ from compose import ROOT, broker_settings, compose, instructions, service
 from processors.cli import main
 from processors.kafka.addresses import is_loopback
 from processors.kafka.cluster import TRANSACTION_TIMEOUT_MS, cluster_from
-from processors.settings import ClusterSettings
+from processors.settings import Settings
 
 OURS = ("topics", "worker-1", "worker-2")
 SERVICES = sorted(compose()["services"])
@@ -126,11 +126,11 @@ def test_a_command_is_one_that_exists(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_settings_exist_and_plaintext_is_allowed_in_so_many_words(name: str) -> None:
     given: dict[str, Any] = ledger_settings(name)
-    assert set(given) <= set(ClusterSettings.model_fields)
+    assert set(given) <= set(Settings.model_fields)
     assert given["allow_plaintext"] == "true"
     assert compose()["networks"]["private"] == {"internal": True}
     assert service(name)["networks"] == ["private"]
-    cluster = cluster_from(ClusterSettings(**given))
+    cluster = cluster_from(Settings(**given))
     assert cluster.bootstrap == ":".join(listeners("advertised.listeners")["PRIVATE"])
 
 

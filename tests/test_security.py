@@ -16,10 +16,11 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from certificates import Identity, authority, signed_by
 from processors.cli.console import Failure, read_settings
-from processors.kafka.cluster import Cluster, cluster_from
+from processors.kafka.cluster import MAX_MESSAGE_BYTES, MAX_PAGE_BYTES, Cluster, cluster_from
 from processors.kafka.oauth import TokenFile
 from processors.kafka.security import Security, security_from
-from processors.settings import ClusterSettings, Misconfigured, Settings
+from processors.settings import Misconfigured, Settings
+from schemas.units import MAX_PARAMETERS_BYTES
 
 SECRET = "correct-horse-battery"
 LOGIN = {"sasl_mechanism": "SCRAM-SHA-256", "sasl_username": "ledger", "sasl_password": SECRET}
@@ -38,8 +39,8 @@ def ca() -> Identity:
     return authority()
 
 
-def settings(**given: Any) -> ClusterSettings:
-    return ClusterSettings(**given)
+def settings(**given: Any) -> Settings:
+    return Settings(**given)
 
 
 def refusal(**given: Any) -> str:
@@ -68,6 +69,13 @@ def test_an_address_that_is_none_is_refused_without_repeating_what_may_hold_a_pa
     assert refusal(brokers=f"ledger:{SECRET}@kafka:9092") == (
         "--brokers (or MARGIN_LEDGER_BROKERS): address 1 is not HOST or HOST:PORT"
     )
+
+
+def test_a_page_that_no_record_can_hold_is_refused_by_its_setting() -> None:
+    cluster_from(settings(brokers="127.0.0.1", page_bytes=MAX_PAGE_BYTES))
+    text = refusal(page_bytes=MAX_PAGE_BYTES + 1)
+    assert text == "MARGIN_LEDGER_PAGE_BYTES is at most 2097152 on Kafka: a page is one record"
+    assert MAX_PAGE_BYTES + MAX_PARAMETERS_BYTES < MAX_MESSAGE_BYTES
 
 
 # --- open lines ----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from processors.kafka.topic_plan import (
     problems,
     settings_for,
 )
-from processors.settings import ClusterSettings
+from processors.settings import Settings
 from schemas.events import BROADCAST_TOPICS, KEYED_TOPICS
 from schemas.outputs import OUTPUT_TOPICS
 from schemas.units import MAX_EVENT_BYTES, MAX_PARAMETERS_BYTES
@@ -145,6 +145,6 @@ def test_the_remedy_is_a_command() -> None:
 
 
 def test_the_remedy_on_a_cluster_with_a_login_leaves_a_place_for_it() -> None:
-    secure = cluster_from(ClusterSettings(brokers="kafka:9093", security_protocol="SSL"))
+    secure = cluster_from(Settings(brokers="kafka:9093", security_protocol="SSL"))
     topics = {"trades": replace(made(plan(SHARDS)[0]), name="trades", partitions=4, settings={})}
     assert all("--command-config FILE" in problem.remedy for problem in problems(secure, SHARDS, topics))

@@ -22,7 +22,7 @@ from processors.kafka.cluster import Cluster, cluster_from
 from processors.kafka.knock import knock
 from processors.kafka.topics import check, create
 from processors.kafka.writer import Writer
-from processors.settings import ClusterSettings, Misconfigured
+from processors.settings import Misconfigured, Settings
 
 SECONDS_TO_AN_ERROR = 15
 
@@ -37,7 +37,7 @@ def secured(java_and_maven: None, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="module", autouse=True)
 def _no_settings_of_ours() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ClusterSettings.model_fields:
+        for name in Settings.model_fields:
             patch.delenv(f"MARGIN_LEDGER_{name.upper()}", raising=False)
         yield
 
@@ -75,7 +75,7 @@ async def written_and_read(cluster: Cluster, text: bytes) -> list[bytes]:
 
 async def is_a_way_in(given: dict[str, Any], prefix: str) -> None:
     """Every kind of client works: the one that makes topics, the producers, the consumer."""
-    cluster = cluster_from(ClusterSettings(topic_prefix=prefix, **given))
+    cluster = cluster_from(Settings(topic_prefix=prefix, **given))
     assert len(await create(cluster, 1)) == len(await check(cluster))
     async with cluster.producer() as producer:
         await producer.send_and_wait(cluster.topic("trades"), b"{}", partition=0)
@@ -104,9 +104,7 @@ async def test_a_certificate_of_our_own_with_a_locked_key(secured: SecuredBroker
 
 
 async def test_a_token_is_taken_from_the_file_at_each_connection(secured: SecuredBroker) -> None:
-    cluster = cluster_from(
-        ClusterSettings(**door(secured, "sasl_plaintext", **login(secured, "OAUTHBEARER")))
-    )
+    cluster = cluster_from(Settings(**door(secured, "sasl_plaintext", **login(secured, "OAUTHBEARER"))))
     await knock(cluster)
     (secured.folder / "token").write_text(token(lifetime_s=-60))
     with pytest.raises(LogUnavailable, match=r"the token is not good \(invalid_token\)"):
@@ -116,7 +114,7 @@ async def test_a_token_is_taken_from_the_file_at_each_connection(secured: Secure
 
 
 async def test_no_client_takes_a_refused_token_for_a_welcome(secured: SecuredBroker) -> None:
-    cluster = cluster_from(ClusterSettings(**expired_token(secured)))
+    cluster = cluster_from(Settings(**expired_token(secured)))
     with pytest.raises(LogUnavailable, match="shard 0 cannot write"):
         await Writer.start(cluster, 0)
 
@@ -124,13 +122,13 @@ async def test_no_client_takes_a_refused_token_for_a_welcome(secured: SecuredBro
 async def test_a_server_here_whose_brokers_are_elsewhere_is_left_alone(secured: SecuredBroker) -> None:
     given = door(secured, "elsewhere")
     with pytest.raises(Misconfigured, match=rf"does not encrypt what goes to {ELSEWHERE}"):
-        await knock(cluster_from(ClusterSettings(**given)))
-    await knock(cluster_from(ClusterSettings(allow_plaintext=True, **given)))
+        await knock(cluster_from(Settings(**given)))
+    await knock(cluster_from(Settings(allow_plaintext=True, **given)))
 
 
 async def test_one_server_that_answers_is_enough(secured: SecuredBroker) -> None:
     given = door(secured, "ssl", ssl_cafile=secured.ca_file)
-    await knock(cluster_from(ClusterSettings(**given), f"127.0.0.1:1,{given['brokers']}"))
+    await knock(cluster_from(Settings(**given), f"127.0.0.1:1,{given['brokers']}"))
 
 
 async def test_a_server_that_says_nothing_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +245,7 @@ async def test_not_even_the_clients_own_log_tells_a_secret(
 
 
 async def check_topics(given: dict[str, Any]) -> None:
-    await create(cluster_from(ClusterSettings(topic_prefix="logged-", **given)), 1)
+    await create(cluster_from(Settings(topic_prefix="logged-", **given)), 1)
 
 
 def tokens(folder: Path) -> list[str]:

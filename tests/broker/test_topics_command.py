@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from broker.kafka_broker import Cluster
 from processors.cli import main
 from processors.kafka.topic_plan import plan
-from processors.settings import ClusterSettings
+from processors.settings import Settings
 
 Work = Callable[[AIOKafkaAdminClient], Awaitable[Any]]
 
@@ -24,7 +24,7 @@ Work = Callable[[AIOKafkaAdminClient], Awaitable[Any]]
 @pytest.fixture(autouse=True)
 def prefix(monkeypatch: pytest.MonkeyPatch) -> str:
     """Topics of its own for each test."""
-    for name in ClusterSettings.model_fields:
+    for name in Settings.model_fields:
         monkeypatch.delenv(f"MARGIN_LEDGER_{name.upper()}", raising=False)
     prefix = f"{uuid.uuid4().hex[:8]}."
     monkeypatch.setenv("MARGIN_LEDGER_TOPIC_PREFIX", prefix)
