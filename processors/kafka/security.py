@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from unicodedata import category
 
 from aiokafka.errors import SaslAuthenticationFailed
 from pydantic import SecretStr
@@ -21,6 +22,7 @@ from processors.kafka.oauth import TokenFile
 from processors.settings import ClusterSettings, Misconfigured, variable
 
 _HIDDEN: Final = "***"
+_NO_TEXT: Final = ("Cc", "Cs")  # control characters, and halves of characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def _check_characters(settings: ClusterSettings) -> None:
     """A NUL ends a name within PLAIN's message, and what follows would be taken for the password."""
     password = settings.sasl_password.get_secret_value() if settings.sasl_password else ""
     for name, value in (("sasl_username", settings.sasl_username or ""), ("sasl_password", password)):
-        if not value.replace(" ", "x").isprintable():
+        if any(category(character) in _NO_TEXT for character in value):
             raise Misconfigured(f"{variable(name)} has a control character in it (a line end, maybe?)")
 
 
