@@ -107,10 +107,11 @@ def problems(cluster: Cluster, shards: int, found: Mapping[str, TopicState]) -> 
 
 def _problems(cluster: Cluster, topic: TopicPlan, found: TopicState) -> Iterator[Problem]:
     name = cluster.topic(topic.name)
+    per_shard = "" if topic.name == TREASURY_TOPIC else ", one per shard"
     if topic.partitions not in (0, found.partitions):
         yield Problem(
             name,
-            f"topic {name} must have {topic.partitions} partitions, one per shard, not {found.partitions}",
+            f"topic {name} must have {topic.partitions} partitions{per_shard}, not {found.partitions}",
             f"--shards must be what the ledger was begun with; if {name} has never been used, delete it "
             "and run `margin-ledger topics` again",
         )
