@@ -56,14 +56,34 @@ def administer(broker: Cluster, work: Work) -> Any:
 def make(broker: Cluster, name: str, partitions: int = 1, **settings: str) -> None:
     """A topic that somebody else has made (`_` for `.` in settings)."""
     configs = {setting.replace("_", "."): value for setting, value in settings.items()}
-    administer(
-        broker, lambda admin: admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
-    )
+
+    async def making(admin: AIOKafkaAdminClient) -> None:
+        await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
+        await until_shown(admin, name, configs)
+
+    administer(broker, making)
 
 
 def change(broker: Cluster, name: str, settings: dict[str, str]) -> None:
-    resource = ConfigResource(ConfigResourceType.TOPIC, name, configs=settings)
-    administer(broker, lambda admin: admin.alter_configs([resource]))
+    """Give a topic these settings, and no others of its own."""
+
+    async def changing(admin: AIOKafkaAdminClient) -> None:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs=settings)])
+        await until_shown(admin, name, settings)
+
+    administer(broker, changing)
+
+
+async def until_shown(admin: AIOKafkaAdminClient, name: str, settings: dict[str, str]) -> None:
+    """The broker says that something is done a moment before it shows it."""
+    for _ in range(500):
+        if name in await admin.list_topics():
+            [response] = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name)])
+            [(*_, entries)] = response.resources
+            if settings.items() <= {entry[0]: entry[1] for entry in entries}.items():
+                return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{name} is not shown with {settings}")
 
 
 def names(prefix: str, wanted: Iterable[str]) -> list[str]:
