@@ -8,17 +8,19 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-import faust
 import pytest
 from aiokafka.errors import SaslAuthenticationFailed
 from aiokafka.protocol.admin import SaslAuthenticateRequest
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
 from certificates import Identity, authority, signed_by
+from processors.app import credentials
 from processors.cli.console import Failure, read_settings
-from processors.kafka.cluster import Cluster, cluster_from
-from processors.kafka.security import Security, TokenFile, security_from
-from processors.settings import ClusterSettings, Misconfigured, Settings
+from processors.kafka.cluster import MAX_MESSAGE_BYTES, MAX_PAGE_BYTES, Cluster, cluster_from
+from processors.kafka.oauth import TokenFile
+from processors.kafka.security import Security, security_from
+from processors.settings import Misconfigured, Settings
+from schemas.units import MAX_PARAMETERS_BYTES
 
 SECRET = "correct-horse-battery"
 LOGIN = {"sasl_mechanism": "SCRAM-SHA-256", "sasl_username": "ledger", "sasl_password": SECRET}
@@ -37,8 +39,8 @@ def ca() -> Identity:
     return authority()
 
 
-def settings(**given: Any) -> ClusterSettings:
-    return ClusterSettings(**given)
+def settings(**given: Any) -> Settings:
+    return Settings(**given)
 
 
 def refusal(**given: Any) -> str:
@@ -67,6 +69,13 @@ def test_an_address_that_is_none_is_refused_without_repeating_what_may_hold_a_pa
     assert refusal(brokers=f"ledger:{SECRET}@kafka:9092") == (
         "--brokers (or MARGIN_LEDGER_BROKERS): address 1 is not HOST or HOST:PORT"
     )
+
+
+def test_a_page_that_no_record_can_hold_is_refused_by_its_setting() -> None:
+    cluster_from(settings(brokers="127.0.0.1", page_bytes=MAX_PAGE_BYTES))
+    text = refusal(page_bytes=MAX_PAGE_BYTES + 1)
+    assert text == "MARGIN_LEDGER_PAGE_BYTES is at most 2097152 on Kafka: a page is one record"
+    assert MAX_PAGE_BYTES + MAX_PARAMETERS_BYTES < MAX_MESSAGE_BYTES
 
 
 # --- open lines ----------------------------------------------------------------------------------------
@@ -225,31 +234,16 @@ def test_a_token_file_that_is_not_there_is_named() -> None:
 # --- what clients are given ----------------------------------------------------------------------------
 
 
-def as_faust(security: Security) -> Any:
-    """The same for Faust, made of plain values."""
-    if security.token is not None:
-        return faust.OAuthCredentials(oauth_cb=security.token, ssl_context=security.ssl_context)
-    if security.mechanism is not None:
-        return faust.SASLCredentials(
-            username=security.username,
-            password=security.options()["sasl_plain_password"],
-            ssl_context=security.ssl_context,
-            mechanism=security.mechanism,
-        )
-    return faust.SSLCredentials(security.ssl_context) if security.ssl_context else None
-
-
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"])
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"])
 def test_faust_gives_its_client_what_ours_are_given(tmp_path: Path, protocol: str, mechanism: str) -> None:
     (tmp_path / "token").write_text("a.b.c")
     login: dict[str, Any] = {"sasl_mechanism": mechanism}
     login |= {"sasl_token_file": "token"} if mechanism == "OAUTHBEARER" else dict(list(LOGIN.items())[1:])
-    security = security_from(
-        settings(security_protocol=protocol, **(login if protocol.startswith("SASL") else {}))
-    )
-    given = {name: value for name, value in security.options().items() if value is not None}
-    through_faust = credentials_to_aiokafka_auth(as_faust(security), None)
+    proof = login if protocol.startswith("SASL") else {}
+    cluster = cluster_from(settings(brokers="127.0.0.1", security_protocol=protocol, **proof))
+    given = {name: value for name, value in cluster.security.options().items() if value is not None}
+    through_faust = credentials_to_aiokafka_auth(credentials(cluster), None)
     assert {name: value for name, value in through_faust.items() if value is not None} == given
 
 

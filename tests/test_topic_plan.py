@@ -16,9 +16,10 @@ from processors.kafka.topic_plan import (
     problems,
     settings_for,
 )
-from processors.settings import ClusterSettings
+from processors.settings import Settings
 from schemas.events import BROADCAST_TOPICS, KEYED_TOPICS
 from schemas.outputs import OUTPUT_TOPICS
+from schemas.treasury import TREASURY_TOPIC
 from schemas.units import MAX_EVENT_BYTES, MAX_PARAMETERS_BYTES
 
 CLUSTER = Cluster("127.0.0.1:9092", "test.")
@@ -46,7 +47,9 @@ def problems_when(name: str, replication: int = 3, **changed: str) -> list[Probl
 
 
 def test_every_topic_of_the_contract_is_planned_once() -> None:
-    assert sorted(NAMES) == sorted([*KEYED_TOPICS, *BROADCAST_TOPICS, *OUTPUT_TOPICS, "journal", "snapshots"])
+    assert sorted(NAMES) == sorted(
+        [*KEYED_TOPICS, *BROADCAST_TOPICS, *OUTPUT_TOPICS, TREASURY_TOPIC, "journal", "snapshots"]
+    )
 
 
 @pytest.mark.parametrize("replication", [1, 2, 3, 5])
@@ -63,8 +66,9 @@ def test_a_topic_has_a_partition_for_each_shard_but_broadcasts_any_number(name: 
     topics = cluster_topics()
     topics[name] = replace(topics[name], partitions=SHARDS + 1)
     found = problems(CLUSTER, SHARDS, topics)
+    wanted = "1 partitions, not 5" if name == TREASURY_TOPIC else "4 partitions, one per shard, not 5"
     assert [problem.topic for problem in found] == ([] if name in BROADCAST_TOPICS else [f"test.{name}"])
-    assert all("must have 4 partitions, one per shard, not 5" in problem.what for problem in found)
+    assert all(f"test.{name} must have {wanted}" in problem.what for problem in found)
 
 
 @pytest.mark.parametrize("name", KEPT)
@@ -89,9 +93,9 @@ def test_what_is_kept_for_ever_is_fine_and_what_is_kept_for_a_day_is_not(name: s
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_journal_and_the_parameters_are_kept_for_ever_the_rest_longer_than_a_week(name: str) -> None:
+def test_what_state_is_made_of_is_kept_for_ever_the_rest_longer_than_a_week(name: str) -> None:
     found = problems_when(name, retention_ms=str(30 * 24 * 3600 * 1000))
-    assert bool(found) == (name in ("journal", "parameters"))
+    assert bool(found) == (name in ("journal", "parameters", TREASURY_TOPIC))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -145,6 +149,6 @@ def test_the_remedy_is_a_command() -> None:
 
 
 def test_the_remedy_on_a_cluster_with_a_login_leaves_a_place_for_it() -> None:
-    secure = cluster_from(ClusterSettings(brokers="kafka:9093", security_protocol="SSL"))
+    secure = cluster_from(Settings(brokers="kafka:9093", security_protocol="SSL"))
     topics = {"trades": replace(made(plan(SHARDS)[0]), name="trades", partitions=4, settings={})}
     assert all("--command-config FILE" in problem.remedy for problem in problems(secure, SHARDS, topics))

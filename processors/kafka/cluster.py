@@ -10,10 +10,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from processors.kafka.addresses import addresses
 from processors.kafka.security import Security, security_from
-from processors.settings import ClusterSettings, Misconfigured, variable
+from processors.settings import Misconfigured, Settings, variable
 
 # A record must pass through the broker's limit, the producer's and the consumer's: one number for all.
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
+# A page and the largest parameters after it, with what frames them, must fit into one record.
+MAX_PAGE_BYTES: Final = 2 * 1024 * 1024
 TRANSACTION_TIMEOUT_MS: Final = 15_000
 OPEN: Final = Security()  # no login and no encryption, wherever the cluster is
 
@@ -79,7 +81,7 @@ class Cluster:
         )
 
 
-def cluster_from(settings: ClusterSettings, brokers: str | None = None) -> Cluster:
+def cluster_from(settings: Settings, brokers: str | None = None) -> Cluster:
     """The cluster of the settings, at `brokers` when they are given. Misconfigured says what to change."""
     servers = brokers or settings.brokers
     if not servers:
@@ -88,6 +90,10 @@ def cluster_from(settings: ClusterSettings, brokers: str | None = None) -> Clust
         named = addresses(servers)
     except ValueError as error:
         raise Misconfigured(f"--brokers (or {variable('brokers')}): {error}") from None
+    if settings.page_bytes > MAX_PAGE_BYTES:
+        raise Misconfigured(
+            f"{variable('page_bytes')} is at most {MAX_PAGE_BYTES} on Kafka: a page is one record"
+        )
     security = security_from(settings)
     security.require_loopback(address.host for address in named)
     return Cluster(",".join(map(str, named)), settings.topic_prefix, security)

@@ -55,7 +55,7 @@ async def _ask(server: Address, security: Security) -> list[str] | str:
         async with asyncio.timeout(PATIENCE_S):
             connection = await create_conn(server.host, server.port, **security.options())
             metadata = await connection.send(MetadataRequest([]))
-            return [str(broker[1]) for broker in metadata.brokers]
+            return [str(broker[1]) for broker in metadata.brokers] or f"{server}: it names no brokers"
     except (OSError, KafkaError, TimeoutError, ValueError, AssertionError) as error:
         return f"{server}: {security.redacted(_why(error, security))}"
     finally:
@@ -69,16 +69,11 @@ def _why(error: BaseException, security: Security) -> str:
         if known := _in_words(cause, security):
             return known
     if isinstance(error, KafkaError | ConnectionResetError):
-        doubt = _DOUBTS.get(security.mechanism or "", "")
         return (
             "it closed the connection instead of an answer: "
-            f"does it listen for {security.protocol} there ({variable('security_protocol')})?{doubt}"
+            f"does it listen for {security.protocol} there ({variable('security_protocol')})?"
         )
     return " ".join(str(error).split()) or type(error).__name__
-
-
-# The client does not hear the broker out when that refuses a token.
-_DOUBTS: Final = {"OAUTHBEARER": f" Is the token in {variable('sasl_token_file')} valid?"}
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

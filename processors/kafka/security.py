@@ -6,46 +6,23 @@ No secret is ever in a text of ours, and the client's own log is kept from telli
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import re
 import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from unicodedata import category
 
-from aiokafka.abc import AbstractTokenProvider
 from aiokafka.errors import SaslAuthenticationFailed
 from pydantic import SecretStr
 
 from processors.kafka.addresses import is_loopback
+from processors.kafka.oauth import TokenFile
 from processors.settings import ClusterSettings, Misconfigured, variable
 
-_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 _HIDDEN: Final = "***"
-
-
-class TokenFile(AbstractTokenProvider):  # type: ignore[misc]
-    """An OAuth token in a file that somebody else keeps fresh: it is read again for each connection."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __repr__(self) -> str:
-        return f"TokenFile({str(self.path)!r})"
-
-    async def token(self) -> str:
-        """What is in the file now. OSError, or SaslAuthenticationFailed when that can be no token."""
-        return await asyncio.to_thread(self.read)
-
-    def read(self) -> str:
-        """The same, for who has no event loop."""
-        text = self.path.read_text("utf-8", errors="replace").strip()
-        if not _TOKEN.fullmatch(text):
-            # Of this type because the client takes it for what it is: a login that failed.
-            raise SaslAuthenticationFailed(f"{self.path} does not hold an OAuth token")
-        return text
+_NO_TEXT: Final = ("Cc", "Cs")  # control characters, and halves of characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +113,7 @@ def _check_characters(settings: ClusterSettings) -> None:
     """A NUL ends a name within PLAIN's message, and what follows would be taken for the password."""
     password = settings.sasl_password.get_secret_value() if settings.sasl_password else ""
     for name, value in (("sasl_username", settings.sasl_username or ""), ("sasl_password", password)):
-        if not value.replace(" ", "x").isprintable():
+        if any(category(character) in _NO_TEXT for character in value):
             raise Misconfigured(f"{variable(name)} has a control character in it (a line end, maybe?)")
 
 
@@ -216,7 +193,7 @@ class _Discretion(logging.Filter):
         if isinstance(record.args, tuple):
             record.args = tuple(_discreet(argument) for argument in record.args)
         # Said at each of many connections; whoever allowed it knows.
-        return not record.msg.startswith("Sending username and password in the clear")
+        return not str(record.msg).startswith("Sending username and password in the clear")
 
 
 def _discreet(argument: object) -> object:

@@ -10,7 +10,6 @@ from processors.kafka.cluster import MAX_MESSAGE_BYTES, Cluster
 from schemas.events import KEYED_TOPICS
 from schemas.outputs import OUTPUT_TOPICS
 from schemas.treasury import TREASURY_TOPIC
-from schemas.units import MAX_EVENT_BYTES, MAX_PARAMETERS_BYTES
 
 JOURNAL: Final = "journal"
 SNAPSHOTS: Final = "snapshots"
@@ -18,11 +17,8 @@ WEEK_MS: Final = 7 * 24 * 3600 * 1000
 FOR_EVER: Final = -1
 MIN_IN_SYNC: Final = "min.insync.replicas"
 
-# An ordinary record and its key, and more of them in a batch; Kafka's own limit is 12 bytes more.
+# Events are at most 64 KiB, but more of them may come in a batch. Kafka's own limit is 12 bytes more.
 _ORDINARY_BYTES: Final = 1024 * 1024
-assert 2 * MAX_EVENT_BYTES <= _ORDINARY_BYTES
-# The largest page is one that closes just before it takes the largest parameters.
-assert MAX_PARAMETERS_BYTES + _ORDINARY_BYTES < MAX_MESSAGE_BYTES
 
 _WORDS: Final = frozenset({"cleanup.policy", "message.timestamp.type", "unclean.leader.election.enable"})
 # What happens to a ledger whose topics differ.
@@ -111,10 +107,11 @@ def problems(cluster: Cluster, shards: int, found: Mapping[str, TopicState]) -> 
 
 def _problems(cluster: Cluster, topic: TopicPlan, found: TopicState) -> Iterator[Problem]:
     name = cluster.topic(topic.name)
+    per_shard = "" if topic.name == TREASURY_TOPIC else ", one per shard"
     if topic.partitions not in (0, found.partitions):
         yield Problem(
             name,
-            f"topic {name} must have {topic.partitions} partitions, one per shard, not {found.partitions}",
+            f"topic {name} must have {topic.partitions} partitions{per_shard}, not {found.partitions}",
             f"--shards must be what the ledger was begun with; if {name} has never been used, delete it "
             "and run `margin-ledger topics` again",
         )

@@ -53,6 +53,16 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     shutil.rmtree(folder / "data", ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def java_and_maven() -> None:
+    """For a broker with settings of its own, whoever runs the one of the other tests."""
+    try:
+        Broker.prepare()
+    except Unavailable as lack:
+        give_up = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        give_up(f"a broker with settings of its own is needed ({lack}): install Java 17 and Maven")
+
+
 @pytest.fixture
 def own_broker(broker: Cluster) -> Iterator[Broker]:
     """The broker, to stop and to kill. It runs again for the next test."""

@@ -155,12 +155,17 @@ def copy_jars(folder: Path) -> None:
 
 
 def free_ports() -> Ports:
-    """Two ports on which nobody listens, below those that the system gives to connections.
+    """Where a broker can listen."""
+    return Ports(*free_port_numbers(2))
+
+
+def free_port_numbers(count: int) -> set[int]:
+    """Ports on which nobody listens, below those that the system gives to connections.
 
     From among those, a client that knocks at a dead broker could be given the broker's own port.
     """
     free: set[int] = set()
-    while len(free) < 2:
+    while len(free) < count:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -169,7 +174,7 @@ def free_ports() -> Ports:
             except OSError:
                 continue
         free.add(port)
-    return Ports(*free)
+    return free
 
 
 # Linux sends a child the signal that it asked for when the *thread* that started it ends. So all are started
@@ -334,6 +339,10 @@ class Broker(Cluster):
             "log.dirs": str(self.folder / "data"),
         }
 
+    def format_options(self) -> list[str]:
+        """What its data directory is made with."""
+        return ["--standalone"]
+
     def _java(self, *arguments: str) -> list[str]:
         """The command that runs a class of Kafka's."""
         options = [HEAP, *self._java_options, "-XX:+ExitOnOutOfMemoryError", "-XX:-UsePerfData"]
@@ -346,9 +355,9 @@ class Broker(Cluster):
             return
         written = "".join(f"{name}={value}\n" for name, value in self.settings().items())
         (self.folder / "server.properties").write_text(written)
-        command = self._java("kafka.tools.StorageTool", "format", "--standalone")
+        command = self._java("kafka.tools.StorageTool", "format")
         command += ["--cluster-id", self._cluster_id(), "--config", str(self.folder / "server.properties")]
-        self._run(command)
+        self._run([*command, *self.format_options()])
 
     def _cluster_id(self) -> str:
         """An id that belongs to the folder, in the form that Kafka takes; it must not begin with a dash."""
