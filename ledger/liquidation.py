@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ledger.arithmetic import multiply_divide_floor
 from ledger.book import Book
 from ledger.rulebook import RATE_SCALE
+from schemas.units import is_identifier
 
 
 @dataclass(slots=True)
@@ -47,6 +49,16 @@ def full_closure(book: Book, pool: int) -> dict[int, int]:
     """The signed lots that close every position of a pool, in the order of symbols."""
     positions = book.positions
     return {positions.item[row]: -positions.size[row] for row in positions.rows(pool)}
+
+
+def closing_event_id(liquidation_id: str, symbol: str) -> str:
+    """The event id of the trade that closes an order, so that doing it twice is refused as a repeat.
+
+    `<liquidation_id>:<symbol>`; a digest of it where that is no event id (an isolated position's has a
+    slash in it, and names can be long).
+    """
+    plain = f"{liquidation_id}:{symbol}"
+    return plain if is_identifier(plain) else "close:" + hashlib.sha256(plain.encode()).hexdigest()[:48]
 
 
 def settle(episode: Episode, worth: int, fee_rate: int) -> Settlement:

@@ -22,7 +22,7 @@ from ledger.table import AmountColumn, Column
 from schemas.canonical import canonical_json, to_plain
 from schemas.parameters import RiskParametersPublished
 
-STATE_FORMAT: Final = 1
+STATE_FORMAT: Final = 2
 
 
 def state_hash(state: State) -> str:

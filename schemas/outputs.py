@@ -106,12 +106,15 @@ class LiquidationCompleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InsuranceFundDrawn:
-    """The insurance fund made good what a liquidated pool could not pay."""
+    """The insurance fund made good what a pool could not pay.
+
+    Without `liquidation_id`: an isolated position was closed at a loss beyond its collateral.
+    """
 
     type: Literal["insurance_fund_drawn"] = "insurance_fund_drawn"
     account_id: str
     pool: str
-    liquidation_id: str
+    liquidation_id: str | None = None
     asset: str
     amount: ExactDecimal
     cause: str
@@ -148,12 +151,17 @@ class WithdrawalRejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarginModeChanged:
-    """The account is margined in another mode from here on."""
+    """The account is margined in another mode from here on.
+
+    With open positions: what they required in the old mode, and what they require in the new one.
+    """
 
     type: Literal["margin_mode_changed"] = "margin_mode_changed"
     account_id: str
     from_: Mode
     to: Mode
+    requirement_before: ExactDecimal | None = None
+    requirement_after: ExactDecimal | None = None
     cause: str
     ts: int
 
@@ -167,6 +175,44 @@ class MarginModeRejected:
     mode: Mode
     reason: str
     reasons: tuple[str, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginTransferApproved:
+    """Collateral has moved into (or, when negative, out of) an isolated position, as asked."""
+
+    type: Literal["margin_transfer_approved"] = "margin_transfer_approved"
+    account_id: str
+    symbol: str
+    amount: ExactDecimal
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginTransferRejected:
+    """Not granted, and nothing moved. `reasons` lists every unmet condition, `reason` the first."""
+
+    type: Literal["margin_transfer_rejected"] = "margin_transfer_rejected"
+    account_id: str
+    symbol: str
+    amount: ExactDecimal
+    reason: str
+    reasons: tuple[str, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginAllocated:
+    """Collateral went with a fill into an isolated position, or (negative) back when it was closed."""
+
+    type: Literal["margin_allocated"] = "margin_allocated"
+    account_id: str
+    symbol: str
+    amount: ExactDecimal
     cause: str
     ts: int
 
@@ -198,6 +244,9 @@ LedgerOutput = (
     | WithdrawalRejected
     | MarginModeChanged
     | MarginModeRejected
+    | MarginTransferApproved
+    | MarginTransferRejected
+    | MarginAllocated
 )
 Output = LedgerOutput | EventRefused
 
@@ -212,6 +261,9 @@ OUTPUT_TOPIC_OF: Final[dict[str, str]] = {
     "withdrawal_rejected": "decisions",
     "margin_mode_changed": "decisions",
     "margin_mode_rejected": "decisions",
+    "margin_transfer_approved": "decisions",
+    "margin_transfer_rejected": "decisions",
+    "margin_allocated": "decisions",
     "event_refused": "dead-letters",
 }
 OUTPUT_TOPICS: Final = tuple(dict.fromkeys(OUTPUT_TOPIC_OF.values()))

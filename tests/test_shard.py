@@ -81,7 +81,7 @@ async def test_four_shards_say_of_each_account_what_one_shard_says(history: list
         for number in range(4):
             await run_shard(several, number)
         spoken = [output for number in range(4) for output in contents(await published(several, number))]
-        for account in ("ann", "bob", "cyd", "dan"):
+        for account in ("ann", "bob", "cyd", "dan", "eve"):
             assert _of(account, spoken) == _of(account, contents(await published(single)))
 
 

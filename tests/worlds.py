@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ledger.bands import BANDS
 from ledger.engine import apply
+from ledger.liquidation import closing_event_id
 from ledger.rulebook import Rulebook, compile_rulebook
 from ledger.state import State
 from ledger.valuation import Figures, evaluate
@@ -230,8 +231,8 @@ def only(outputs: Iterable[Output], kind: str) -> Output:
 
 # --- random histories -----------------------------------------------------------------------------------
 
-_ACCOUNTS = ("ann", "bob", "cyd", "dan")
-_WEALTH = (4_000, 90_000, 3_000, 1_000)
+_ACCOUNTS = ("ann", "bob", "cyd", "dan", "eve")
+_WEALTH = (4_000, 90_000, 3_000, 1_000, 5_000)
 
 
 def histories(max_size: int = 60) -> st.SearchStrategy[list[Event]]:
@@ -252,6 +253,7 @@ def _happenings() -> st.SearchStrategy[Event]:
         st.builds(_adjustment, accounts, st.sampled_from(ASSETS), st.integers(-2_000, 2_000)),
         st.builds(_withdrawal, accounts, st.sampled_from(ASSETS), st.integers(1, 20_000), st.integers(0, 5)),
         st.builds(_mode, accounts, st.sampled_from(("cross", "portfolio", "isolated"))),
+        st.builds(_transfer, accounts, st.sampled_from(SYMBOLS), st.integers(-2_000, 2_000)),
         st.builds(_fact, accounts, st.sampled_from(("account_opened", "identity_verified"))),
         st.builds(_republished, st.integers(2, 9), st.integers(-10, 10)),
     )
@@ -266,7 +268,7 @@ def _trades(accounts: st.SearchStrategy[str]) -> st.SearchStrategy[Event]:
         st.integers(1, 4_000),
         st.integers(60, 140),
         st.integers(-50, 300),
-        st.sampled_from((None, None, "ann:1", "bob:1", "bob:2", "cyd:1")),
+        st.sampled_from((None, None, "ann:1", "bob:1", "bob:2", "cyd:1", "eve/BTC-PERP:1", "eve/ETH-PERP:1")),
     )
 
 
@@ -334,6 +336,15 @@ def _mode(account: str, mode: str) -> Event:
     return {"type": "margin_mode_requested", "account_id": account, "mode": mode}
 
 
+def _transfer(account: str, symbol: str, amount: int) -> Event:
+    return {
+        "type": "margin_transferred",
+        "account_id": account,
+        "symbol": symbol,
+        "amount": str(amount or 1),
+    }
+
+
 def _fact(account: str, kind: str) -> Event:
     return {"type": kind, "account_id": account}
 
@@ -353,7 +364,7 @@ def _numbered(happenings: list[Event]) -> list[Event]:
 
 
 def _opening() -> list[Event]:
-    """Prices, and a poor and a rich account in each mode; the first with a hedge, the second with a bet."""
+    """Prices, and accounts in each mode; the first has a hedge, the second a bet, the last isolated ones."""
     return [
         *(_mark(symbol, 100, 1) for symbol in SYMBOLS),
         *(_index(asset, 100) for asset in INDEXES),
@@ -365,6 +376,9 @@ def _opening() -> list[Event]:
         _trade("ann", "ETH-PERP", "sell", 20_000, 100, 0, None),
         _trade("bob", "ETH-PERP", "buy", 40_000, 100, 0, None),
         _trade("cyd", "BTC-PERP", "buy", 500, 100, 0, None),
+        _mode("eve", "isolated"),
+        _trade("eve", "BTC-PERP", "buy", 500, 100, 0, None),
+        _trade("eve", "ETH-PERP", "sell", 20_000, 100, 0, None),
     ]
 
 
@@ -373,7 +387,7 @@ def closing_trades(triggered: Output, share: int = 100) -> list[Event]:
     return [
         {
             "type": "trade_executed",
-            "event_id": f"{triggered['liquidation_id']}:{order['symbol']}",
+            "event_id": closing_event_id(triggered["liquidation_id"], order["symbol"]),
             "ts": triggered["ts"],
             "account_id": triggered["account_id"],
             "symbol": order["symbol"],
@@ -410,7 +424,8 @@ def _random_happening(dice: Random) -> Event:
         lambda: _funding(symbol, dice.randint(-300, 300)),
         lambda: _deposit(account, asset, dice.randint(1, 20_000)),
         lambda: _withdrawal(account, asset, dice.randint(1, 5_000), dice.randint(0, 99)),
-        lambda: _mode(account, dice.choice(("cross", "portfolio"))),
+        lambda: _mode(account, dice.choice(("cross", "portfolio", "isolated"))),
+        lambda: _transfer(account, symbol, dice.randint(-2_000, 2_000)),
     )
-    [happening] = dice.choices(choices, weights=(20, 30, 20, 5, 5, 8, 6, 3))
+    [happening] = dice.choices(choices, weights=(20, 30, 20, 5, 5, 8, 6, 3, 5))
     return happening()
