@@ -18,6 +18,7 @@ from ledger.fills import book_trade
 from ledger.isolation import decide_transfer
 from ledger.modes import decide_mode
 from ledger.rulebook import RATE_SCALE
+from ledger.standing import review
 from ledger.state import State
 from ledger.withdrawals import decide_withdrawal
 from schemas.events import (
@@ -46,23 +47,31 @@ from schemas.refusals import Reason, Refusal
 from schemas.units import INDEX_PRECISION, RATE_PRECISION
 
 ENGINE_VERSION: Final = 1
-BROADCAST_EVENTS: Final = (RiskParametersPublished, MarkPrice, IndexPrice, FundingRate)
+PRICE_EVENTS: Final = (MarkPrice, IndexPrice, FundingRate)
 
 
 def apply(state: State, event: Event) -> list[LedgerOutput]:
     """Apply one event and return its outputs in order. Refusal: nothing has changed."""
-    if isinstance(event, BROADCAST_EVENTS):
-        pools = _BROADCAST[type(event)](state, event)
-        return examine(state, pools, Cause(event.event_id, event.ts))
-    return _apply_to_account(state, event)
+    cause = Cause(event.event_id, event.ts)
+    if isinstance(event, RiskParametersPublished):
+        return _adopt_parameters(state, event, cause)
+    if isinstance(event, PRICE_EVENTS):
+        pools = _PRICES[type(event)](state, event)
+        return examine(state, pools, cause)
+    return _apply_to_account(state, event, cause)
 
 
-# --- broadcast events: they return the pools they touch -------------------------------------------
+# --- broadcast events -----------------------------------------------------------------------------
 
 
-def _adopt_parameters(state: State, event: RiskParametersPublished) -> list[int]:
+def _adopt_parameters(state: State, event: RiskParametersPublished, cause: Cause) -> list[LedgerOutput]:
     state.adopt(event)
-    return list(range(len(state.book.pools)))
+    outputs: list[LedgerOutput] = []
+    for account in range(len(state.book.accounts.names)):
+        reviewed = review(state, account, cause)
+        pools = state.book.pools_of(account)
+        outputs += [*reviewed.decision, *examine(state, pools, cause, publish=reviewed.publish)]
+    return outputs
 
 
 def _set_mark(state: State, event: MarkPrice) -> list[int]:
@@ -101,7 +110,7 @@ def _charge_funding(state: State, event: FundingRate) -> list[int]:
 # --- account events: checked first, then booked ---------------------------------------------------
 
 
-def _apply_to_account(state: State, event: AccountEvent) -> list[LedgerOutput]:
+def _apply_to_account(state: State, event: AccountEvent, cause: Cause) -> list[LedgerOutput]:
     accounts = state.book.accounts
     state.require_parameters()
     account = accounts.numbers.get(event.account_id)
@@ -111,8 +120,10 @@ def _apply_to_account(state: State, event: AccountEvent) -> list[LedgerOutput]:
     if account is None:
         account = state.open_account(event.account_id)
     state.applied[account].remember(event.event_id, event.ts)
-    decision, pools, publish = book(account)
-    return [*decision, *examine(state, pools, Cause(event.event_id, event.ts), publish=publish)]
+    booked, reviewed = book(account), review(state, account, cause)
+    pools = sorted({*booked.pools, *reviewed.pools})
+    publish = booked.publish or reviewed.publish
+    return [*booked.decision, *reviewed.decision, *examine(state, pools, cause, publish=publish)]
 
 
 def _open_account(_state: State, _event: AccountOpened) -> Booking:
@@ -155,8 +166,7 @@ def _not_yet(_state: State, event: Any) -> Booking:
     raise Refusal(Reason.UNSUPPORTED, "type", f"{event.type} is not supported in this version")
 
 
-_BROADCAST: Final[dict[type, Callable[[State, Any], list[int]]]] = {
-    RiskParametersPublished: _adopt_parameters,
+_PRICES: Final[dict[type, Callable[[State, Any], list[int]]]] = {
     MarkPrice: _set_mark,
     IndexPrice: _set_index,
     FundingRate: _charge_funding,

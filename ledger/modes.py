@@ -77,6 +77,7 @@ def adopt_mode(state: State, account: int, mode: Mode, shares: list[Share]) -> N
     """Put the account into a mode, and its positions into the pools of that mode."""
     merge(state, account)
     state.book.accounts.mode[account] = MODES.index(mode)
+    state.credentials.lose(account, lost=False)
     split(state, account, shares)
 
 

@@ -6,6 +6,7 @@ from ledger.bands import REQUIREMENT_SCALE
 from ledger.book import EXTERNAL
 from ledger.booking import Booked, Booking, touching, touching_nothing
 from ledger.collateral import collateral_value
+from ledger.standing import conditions_lost
 from ledger.state import State
 from ledger.valuation import evaluate
 from schemas.events import WithdrawalRequested
@@ -19,7 +20,7 @@ def decide_withdrawal(state: State, event: WithdrawalRequested) -> Booking:
     amount = event.amount.at(rules.collateral[asset].precision, "amount")
 
     def book(account: int) -> Booked:
-        reasons = _reasons(state, account, event.withdrawal_id, asset, amount)
+        reasons = _reasons(state, account, event, asset, amount)
         if event.withdrawal_id not in state.withdrawals[account]:
             state.withdrawals[account].remember(event.withdrawal_id, event.ts)
         if reasons:
@@ -31,13 +32,14 @@ def decide_withdrawal(state: State, event: WithdrawalRequested) -> Booking:
     return book
 
 
-def _reasons(state: State, account: int, withdrawal_id: str, asset: int, amount: int) -> list[str]:
+def _reasons(state: State, account: int, event: WithdrawalRequested, asset: int, amount: int) -> list[str]:
     pool = state.book.accounts.pool[account]
     conditions = {
         "liquidating": pool not in state.episodes,
-        "duplicate_withdrawal": withdrawal_id not in state.withdrawals[account],
+        "duplicate_withdrawal": event.withdrawal_id not in state.withdrawals[account],
         "insufficient_balance": state.book.balance(pool, asset) >= amount,
         "insufficient_margin": _stands_without(state, pool, asset, amount),
+        "eligibility_lost": not conditions_lost(state, account, event.ts),
     }
     return [code for code, met in conditions.items() if not met]
 

@@ -180,6 +180,27 @@ class MarginModeRejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PortfolioEligibilityLost:
+    """Conditions of portfolio margin are no longer met: the mode stays, risk may not grow."""
+
+    type: Literal["portfolio_eligibility_lost"] = "portfolio_eligibility_lost"
+    account_id: str
+    reasons: tuple[str, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortfolioEligibilityRestored:
+    """All conditions of portfolio margin are met again."""
+
+    type: Literal["portfolio_eligibility_restored"] = "portfolio_eligibility_restored"
+    account_id: str
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MarginTransferApproved:
     """Collateral has moved into (or, when negative, out of) an isolated position, as asked."""
 
@@ -244,6 +265,8 @@ LedgerOutput = (
     | WithdrawalRejected
     | MarginModeChanged
     | MarginModeRejected
+    | PortfolioEligibilityLost
+    | PortfolioEligibilityRestored
     | MarginTransferApproved
     | MarginTransferRejected
     | MarginAllocated
@@ -261,6 +284,8 @@ OUTPUT_TOPIC_OF: Final[dict[str, str]] = {
     "withdrawal_rejected": "decisions",
     "margin_mode_changed": "decisions",
     "margin_mode_rejected": "decisions",
+    "portfolio_eligibility_lost": "decisions",
+    "portfolio_eligibility_restored": "decisions",
     "margin_transfer_approved": "decisions",
     "margin_transfer_rejected": "decisions",
     "margin_allocated": "decisions",

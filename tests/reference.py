@@ -237,6 +237,7 @@ class Eligibility:
     fills: int
     trading_days: int
     disclosure_version: int
+    review: str = "request"
 
 
 @dataclass(frozen=True)
@@ -437,6 +438,9 @@ class Figures(NamedTuple):
 
 NOTHING = Figures(0, 0, 0, 0, "gross")
 
+Decided = tuple[list[Output], list["Pool"]]
+"""What is said first, and the pools that moved: their figures follow in any case."""
+
 
 @dataclass
 class Pool:
@@ -460,6 +464,7 @@ class Account:
     identity_verified: bool = False
     security_completed: bool = False
     experience_attested: bool = False
+    eligibility_lost: bool = False
     disclosure_version: int = 0
     fills: int = 0
     volume_by_day: dict[int, int] = field(default_factory=dict)
@@ -724,7 +729,7 @@ class Reference:
             "index_price": self._index_price,
             "funding_rate": self._funding_rate,
         }
-        self.account_handlers: dict[str, Callable[[Account, Event], list[Output]]] = {
+        self.account_handlers: dict[str, Callable[[Account, Event], Decided]] = {
             "account_opened": self._attestation,
             "identity_verified": self._attestation,
             "security_completed": self._attestation,
@@ -775,9 +780,13 @@ class Reference:
         account_id = event["account_id"]
         account = self.accounts.get(account_id) or Account(account_id)
         check_not_repeated(account, event)
-        outputs = self.account_handlers[event["type"]](account, event)
+        decided, moved = self.account_handlers[event["type"]](account, event)
         self.accounts[account_id] = account
         remember_event(account, event)
+        reviewed, reverted = self._review(account, event["ts"] // DAY_MS)
+        outputs = decided + reviewed
+        for pool in moved or reverted:
+            outputs += self._examine(account, pool, always_publish=True)
         return outputs
 
     def _instrument(self, event: Event) -> Instrument:
@@ -799,7 +808,11 @@ class Reference:
     def _risk_parameters_published(self, event: Event) -> list[Output]:
         self.current = admit_parameters(event, self.current)
         self.prices.indexes[self.current.settlement] = UNIT
-        return self._examine_where(lambda _pool: True)
+        outputs: list[Output] = []
+        for account in self.accounts.values():
+            reviewed, reverted = self._review(account, event["ts"] // DAY_MS)
+            outputs += reviewed + self._examine_pools(account, always_publish=bool(reverted))
+        return outputs
 
     def _mark_price(self, event: Event) -> list[Output]:
         instrument = self._instrument(event)
@@ -834,14 +847,14 @@ class Reference:
 
     # ---- accounts, money and trades
 
-    def _attestation(self, account: Account, event: Event) -> list[Output]:
+    def _attestation(self, account: Account, event: Event) -> Decided:
         account.identity_verified |= event["type"] == "identity_verified"
         account.security_completed |= event["type"] == "security_completed"
         account.experience_attested |= event["type"] == "experience_attested"
         account.disclosure_version = max(account.disclosure_version, event.get("version", 0))
-        return []
+        return [], []
 
-    def _unsupported(self, _account: Account, event: Event) -> list[Output]:
+    def _unsupported(self, _account: Account, event: Event) -> Decided:
         """A fault that can be named more closely is named: the sender has that to mend either way."""
         if "symbol" in event:
             instrument = self._instrument(event)
@@ -849,15 +862,15 @@ class Reference:
             scaled(event.get("amount", "0"), 8)
         raise Refused("unsupported")
 
-    def _balance_changed(self, account: Account, event: Event) -> list[Output]:
+    def _balance_changed(self, account: Account, event: Event) -> Decided:
         asset = self._asset(event)
         self._post(account.own, asset.name, scaled(event["amount"], asset.precision), "external")
-        return self._examine(account, account.own, always_publish=True)
+        return [], [account.own]
 
-    def _withdrawal_requested(self, account: Account, event: Event) -> list[Output]:
+    def _withdrawal_requested(self, account: Account, event: Event) -> Decided:
         asset, withdrawal_id = self._asset(event), event["withdrawal_id"]
         amount = scaled(event["amount"], asset.precision)
-        reasons = self._withdrawal_objections(account, withdrawal_id, asset.name, amount)
+        reasons = self._withdrawal_objections(account, event, asset.name, amount)
         remember_withdrawal(account, withdrawal_id)
         decided = {
             "withdrawal_id": withdrawal_id,
@@ -865,14 +878,11 @@ class Reference:
             "amount": decimal_text(amount, asset.precision),
         }
         if reasons:
-            return [about(account, "withdrawal_rejected", **decided, reason=reasons[0], reasons=reasons)]
+            return [about(account, "withdrawal_rejected", **decided, reason=reasons[0], reasons=reasons)], []
         self._post(account.own, asset.name, -amount, "external")
-        approved = about(account, "withdrawal_approved", **decided)
-        return [approved, *self._examine(account, account.own, always_publish=True)]
+        return [about(account, "withdrawal_approved", **decided)], [account.own]
 
-    def _withdrawal_objections(
-        self, account: Account, withdrawal_id: str, asset: str, amount: int
-    ) -> list[str]:
+    def _withdrawal_objections(self, account: Account, event: Event, asset: str, amount: int) -> list[str]:
         own = account.own
         balance = own.balances.get(asset, 0)
         afterwards = {**own.balances, asset: balance - amount}
@@ -880,20 +890,21 @@ class Reference:
         worth = equity(self.parameters, self.prices, account.mode, afterwards, own.positions)
         objections = {
             "liquidating": own.episode is not None,
-            "duplicate_withdrawal": withdrawal_id in account.withdrawal_ids,
+            "duplicate_withdrawal": event["withdrawal_id"] in account.withdrawal_ids,
             "insufficient_balance": amount > balance,
             "insufficient_margin": self._falls_short(worth, found.requirement),
+            "eligibility_lost": bool(self._conditions_lost(account, event["ts"] // DAY_MS)),
         }
         return [reason for reason, applies in objections.items() if applies]
 
-    def _margin_mode_requested(self, account: Account, event: Event) -> list[Output]:
+    def _margin_mode_requested(self, account: Account, event: Event) -> Decided:
         previous, mode = account.mode, event["mode"]
         if mode == previous:
-            return []
+            return [], []
         afterwards = self._in_mode(account, mode)
         reasons = self._mode_objections(account, afterwards, event["ts"] // DAY_MS)
         if reasons:
-            return [about(account, "margin_mode_rejected", mode=mode, reason=reasons[0], reasons=reasons)]
+            return [about(account, "margin_mode_rejected", mode=mode, reason=reasons[0], reasons=reasons)], []
         change = {"from": previous, "to": mode}
         if any(pool.positions for pool in pools_of(account)):
             change["requirement_before"] = decimal_text(self._required(account), 6)
@@ -901,8 +912,28 @@ class Reference:
         for pool in pools_of(afterwards):
             before = account.isolated.setdefault(pool.name, pool) if pool.name else account.own
             before.balances, before.positions = pool.balances, pool.positions
-        account.mode = mode
-        return [about(account, "margin_mode_changed", **change), *self._examine_pools(account, True)]
+        account.mode, account.eligibility_lost = mode, False
+        return [about(account, "margin_mode_changed", **change)], pools_of(account)
+
+    def _conditions_lost(self, account: Account, day: int) -> list[str]:
+        terms = self.parameters.eligibility
+        if account.mode != "portfolio" or terms.review != "continuous":
+            return []
+        return ineligibilities(account, terms, self._figures(account.own, "portfolio").equity, day)
+
+    def _review(self, account: Account, day: int) -> Decided:
+        """Lost or regained is said once; one who has lost it and is flat is back in cross mode."""
+        unmet, outputs = self._conditions_lost(account, day), []
+        if unmet and not account.eligibility_lost:
+            outputs.append(about(account, "portfolio_eligibility_lost", reasons=unmet))
+        if account.eligibility_lost and not unmet:
+            outputs.append(about(account, "portfolio_eligibility_restored"))
+        account.eligibility_lost = bool(unmet)
+        if not unmet or account.own.positions or account.own.episode:
+            return outputs, []
+        account.mode, account.eligibility_lost = "cross", False
+        reverted = about(account, "margin_mode_changed", **{"from": "portfolio", "to": "cross"})
+        return [*outputs, reverted], [account.own]
 
     def _in_mode(self, account: Account, mode: str) -> Account:
         """The account as it would be: all in its own pool, or each position apart with its collateral."""
@@ -937,7 +968,7 @@ class Reference:
     def _required(self, account: Account) -> int:
         return sum(self._figures(pool, account.mode).requirement for pool in pools_of(account))
 
-    def _trade_executed(self, account: Account, event: Event) -> list[Output]:
+    def _trade_executed(self, account: Account, event: Event) -> Decided:
         instrument = self._instrument(event)
         symbol, price = instrument.symbol, scaled(event["price"], instrument.price_precision)
         quantity, fee = scaled(event["quantity"], instrument.size_precision), scaled(event["fee"], 8)
@@ -953,9 +984,8 @@ class Reference:
         remember_fill(account, event["ts"] // DAY_MS, quantity * unit_value)
         if pool.episode and pool.episode.liquidation_id == event.get("liquidation_id"):
             reduce_order(pool.episode, symbol, signed, unit_value)
-        if any(output["type"] == "margin_allocated" for output in outputs):
-            outputs += self._examine(account, account.own, always_publish=True)
-        return outputs + self._examine(account, pool, always_publish=True)
+        allocated = any(output["type"] == "margin_allocated" for output in outputs)
+        return outputs, [account.own, pool] if allocated else [pool]
 
     def _fill(self, pool: Pool, symbol: str, signed: int, unit_value: int) -> None:
         position, realised = fill(pool.positions.pop(symbol, Position()), signed, unit_value)
@@ -1017,18 +1047,16 @@ class Reference:
         worth = self._figures(account.own, "isolated").equity
         return min(worth, account.own.balances.get(self.parameters.settlement, 0))
 
-    def _margin_transferred(self, account: Account, event: Event) -> list[Output]:
+    def _margin_transferred(self, account: Account, event: Event) -> Decided:
         symbol, amount = self._instrument(event).symbol, scaled(event["amount"], 8)
         reasons = self._transfer_objections(account, symbol, amount)
         asked = {"symbol": symbol, "amount": decimal_text(amount, 8)}
         if reasons:
             rejected = {**asked, "reason": reasons[0], "reasons": reasons}
-            return [about(account, "margin_transfer_rejected", **rejected)]
+            return [about(account, "margin_transfer_rejected", **rejected)], []
         self._move_margin(account, symbol, amount)
-        outputs = [about(account, "margin_transfer_approved", **asked)]
-        for pool in (account.own, account.isolated[symbol]):
-            outputs += self._examine(account, pool, always_publish=True)
-        return outputs
+        pools = [account.own, account.isolated[symbol]]
+        return [about(account, "margin_transfer_approved", **asked)], pools
 
     def _transfer_objections(self, account: Account, symbol: str, amount: int) -> list[str]:
         if account.mode != "isolated":
@@ -1062,8 +1090,10 @@ class Reference:
         return [output for account, pool in touched for output in self._examine(account, pool)]
 
     def _examine_pools(self, account: Account, always_publish: bool) -> list[Output]:
-        pools = pools_of(account)
-        return [output for pool in pools for output in self._examine(account, pool, always_publish)]
+        outputs: list[Output] = []
+        for pool in pools_of(account):
+            outputs += self._examine(account, pool, always_publish)
+        return outputs
 
     def _examine(self, account: Account, pool: Pool, always_publish: bool = False) -> list[Output]:
         found = self._figures(pool, account.mode)

@@ -255,7 +255,7 @@ def _happenings() -> st.SearchStrategy[Event]:
         st.builds(_mode, accounts, st.sampled_from(("cross", "portfolio", "isolated"))),
         st.builds(_transfer, accounts, st.sampled_from(SYMBOLS), st.integers(-2_000, 2_000)),
         st.builds(_fact, accounts, st.sampled_from(("account_opened", "identity_verified"))),
-        st.builds(_republished, st.integers(2, 9), st.integers(-10, 10)),
+        st.builds(_republished, st.integers(2, 9), st.integers(-10, 10), st.sampled_from((0, 0, 3_500))),
     )
 
 
@@ -349,9 +349,11 @@ def _fact(account: str, kind: str) -> Event:
     return {"type": kind, "account_id": account}
 
 
-def _republished(version: int, rho: int) -> Event:
+def _republished(version: int, rho: int, equity: int) -> Event:
+    """Other correlations; with `equity` portfolio margin is for those who have that much, for as long."""
     pair = {"a": "ETH", "b": "BTC", "rho": _decimal(rho, 1)}
-    return parameters(version, model=model(correlation=[pair]))
+    terms = eligibility(equity=str(equity), review="continuous") if equity else eligibility()
+    return parameters(version, model=model(correlation=[pair]), eligibility=terms)
 
 
 def _numbered(happenings: list[Event]) -> list[Event]:
@@ -426,6 +428,7 @@ def _random_happening(dice: Random) -> Event:
         lambda: _withdrawal(account, asset, dice.randint(1, 5_000), dice.randint(0, 99)),
         lambda: _mode(account, dice.choice(("cross", "portfolio", "isolated"))),
         lambda: _transfer(account, symbol, dice.randint(-2_000, 2_000)),
+        lambda: _republished(dice.randint(2, 200), dice.randint(3, 9), dice.choice((0, 3_500))),
     )
-    [happening] = dice.choices(choices, weights=(20, 30, 20, 5, 5, 8, 6, 3, 5))
+    [happening] = dice.choices(choices, weights=(20, 30, 20, 5, 5, 8, 6, 3, 5, 2))
     return happening()
