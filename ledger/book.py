@@ -22,6 +22,7 @@ EXTERNAL: Final = "external"  # outside the venue: deposits, withdrawals, adjust
 FEES: Final = "fees"
 FUNDING: Final = "funding"
 INSURANCE: Final = "insurance"
+CONVERSIONS: Final = "conversions"  # the exchange, which takes collateral for what it counts
 CLEARING: Final = "clearing:"  # followed by the symbol
 
 

@@ -86,7 +86,13 @@ def _facts(state: State) -> dict[str, Any]:
         },
         "volume_by_day": [sorted(days.items()) for days in state.credentials.volume_by_day],
         "episodes": [
-            [pool, episode.liquidation_id, list(episode.remaining.items()), episode.closed_notional]
+            [
+                pool,
+                episode.liquidation_id,
+                list(episode.remaining.items()),
+                episode.closed_notional,
+                episode.step,
+            ]
             for pool, episode in sorted(state.episodes.items())
         ],
     }
@@ -103,8 +109,8 @@ def _restore_facts(state: State, facts: dict[str, Any]) -> None:
         _amounts(state)[name].wide = dict(cells)
     state.credentials.volume_by_day = [dict(days) for days in facts["volume_by_day"]]
     state.episodes = {
-        pool: Episode(liquidation_id, dict(remaining), closed)
-        for pool, liquidation_id, remaining, closed in facts["episodes"]
+        pool: Episode(liquidation_id, dict(remaining), closed, step)
+        for pool, liquidation_id, remaining, closed, step in facts["episodes"]
     }
 
 

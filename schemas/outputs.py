@@ -53,26 +53,71 @@ class MarginBandChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiquidationOrder:
-    """What to close: the side and quantity to trade, and the mark when it was decided."""
+    """What to close: the side and quantity to trade, and the mark when it was decided.
+
+    In a partial liquidation also the price at which the whole position has used up its share of equity.
+    """
 
     symbol: str
     side: Side
     quantity: ExactDecimal
     mark: ExactDecimal
+    bankruptcy_price: ExactDecimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiquidationTriggered:
-    """A pool stands below the liquidation ratio: these positions are to be closed."""
+    """A pool stands below the liquidation ratio: these positions are to be closed.
+
+    `share` is the part of every position, in a partial liquidation.
+    """
 
     type: Literal["liquidation_triggered"] = "liquidation_triggered"
     account_id: str
     pool: str
     liquidation_id: str
+    share: ExactDecimal | None = None
     equity: ExactDecimal
     requirement: ExactDecimal
     ratio: ExactDecimal | None
     orders: tuple[LiquidationOrder, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiquidationContinued:
+    """The orders of a partial liquidation are done, and the pool is not at the target ratio: the next ones.
+
+    `step` counts from 2; `share` is the part of what is left of every position.
+    """
+
+    type: Literal["liquidation_continued"] = "liquidation_continued"
+    account_id: str
+    pool: str
+    liquidation_id: str
+    step: int
+    share: ExactDecimal
+    equity: ExactDecimal
+    requirement: ExactDecimal
+    ratio: ExactDecimal | None
+    orders: tuple[LiquidationOrder, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollateralConverted:
+    """An order to the exchange, booked already: collateral sold for what it counts, or a debt bought in."""
+
+    type: Literal["collateral_converted"] = "collateral_converted"
+    account_id: str
+    pool: str
+    liquidation_id: str
+    sold: str
+    sold_amount: ExactDecimal
+    bought: str
+    bought_amount: ExactDecimal
     cause: str
     ts: int
 
@@ -258,6 +303,8 @@ LedgerOutput = (
     MarginRequirementComputed
     | MarginBandChanged
     | LiquidationTriggered
+    | LiquidationContinued
+    | CollateralConverted
     | LiquidationCancelled
     | LiquidationCompleted
     | InsuranceFundDrawn
@@ -277,6 +324,8 @@ OUTPUT_TOPIC_OF: Final[dict[str, str]] = {
     "margin_requirement_computed": "margin-requirements",
     "margin_band_changed": "margin-alerts",
     "liquidation_triggered": "liquidations",
+    "liquidation_continued": "liquidations",
+    "collateral_converted": "liquidations",
     "liquidation_cancelled": "liquidations",
     "liquidation_completed": "liquidations",
     "insurance_fund_drawn": "liquidations",

@@ -10,6 +10,7 @@ becomes a whole number of millionths as soon as it is known.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -256,6 +257,8 @@ class Parameters:
     eligibility: Eligibility
     fee_rate: int
     target_ratio: int
+    partial: bool
+    step: int
 
 
 def parse_schedule(rows: list[Event], floor: str, rate: str) -> tuple[tuple[int, int], ...]:
@@ -320,6 +323,8 @@ def parse_parameters(event: Event) -> Parameters:
         eligibility=parse_eligibility(event["eligibility"]),
         fee_rate=scaled(liquidation["fee_rate"], 8),
         target_ratio=scaled(liquidation["target_ratio"], 8),
+        partial=liquidation["mode"] == "partial",
+        step=scaled(liquidation["step"], 8),
     )
 
 
@@ -371,6 +376,7 @@ def check_ratios(parameters: Parameters) -> None:
     require(liquidation < warning < buffer)
     require(parameters.target_ratio >= liquidation + parameters.hysteresis)
     require(0 <= parameters.fee_rate <= UNIT)
+    require(not parameters.partial or parameters.step >= UNIT // 100)
     require(1 <= parameters.eligibility.volume_days <= REMEMBERED_DAYS)
 
 
@@ -401,7 +407,7 @@ def check_sound(event: Event, new: Parameters, old: Parameters | None) -> None:
 def admit_parameters(event: Event, old: Parameters | None) -> Parameters:
     if old is not None and event["version"] <= old.version:
         raise Refused("stale_version")
-    if event["model"]["kind"] != "netting" or event["liquidation"]["mode"] != "full":
+    if event["model"]["kind"] != "netting":
         raise Refused("unsupported")
     new = parse_parameters(event)
     check_sound(event, new, old)
@@ -426,6 +432,7 @@ class Episode:
     liquidation_id: str
     remaining: dict[str, int]
     closed_notional: int = 0
+    step: int = 1
 
 
 class Figures(NamedTuple):
@@ -685,13 +692,16 @@ def requirement_computed(account: Account, pool: Pool, found: Figures, multiplie
     )
 
 
-def liquidation_triggered(account: Account, pool: Pool, found: Figures, orders: list[Output]) -> Output:
+def liquidation_orders(
+    account: Account, pool: Pool, kind: str, found: Figures, more: dict[str, object], orders: list[Output]
+) -> Output:
     assert pool.episode is not None
     return about_pool(
         account,
         pool,
-        "liquidation_triggered",
+        kind,
         liquidation_id=pool.episode.liquidation_id,
+        **more,
         equity=decimal_text(found.equity, 8),
         requirement=decimal_text(found.requirement, 6),
         ratio=ratio_text(found),
@@ -699,11 +709,11 @@ def liquidation_triggered(account: Account, pool: Pool, found: Figures, orders: 
     )
 
 
-def closing_order(instrument: Instrument, size: int, mark: int) -> Output:
+def closing_order(instrument: Instrument, lots: int, mark: int) -> Output:
     return {
         "symbol": instrument.symbol,
-        "side": "sell" if size > 0 else "buy",
-        "quantity": decimal_text(abs(size), instrument.size_precision),
+        "side": "buy" if lots > 0 else "sell",
+        "quantity": decimal_text(abs(lots), instrument.size_precision),
         "mark": decimal_text(mark, instrument.price_precision),
     }
 
@@ -1114,6 +1124,9 @@ class Reference:
             in_danger = pool.band == LIQUIDATION and pool.positions
             return [self._trigger(account, pool, found)] if in_danger else []
         if not pool.positions or not any(episode.remaining.values()):
+            if pool.positions and self.parameters.partial and self._ends_short(pool, episode, found):
+                episode.step += 1
+                return [self._order_closing(account, pool, episode, found)]
             outputs = self._complete(account, pool, episode)
             returned = self._return_margin(account, pool)
             rest = self._examine(account, account.own) if returned else []
@@ -1123,16 +1136,122 @@ class Reference:
         return []
 
     def _trigger(self, account: Account, pool: Pool, found: Figures) -> Output:
-        sizes = {symbol: pool.positions[symbol].size for symbol in sorted(pool.positions)}
         pool.episodes += 1
-        remaining = {symbol: -size for symbol, size in sizes.items()}
         owner = f"{account.account_id}/{pool.name}" if pool.name else account.account_id
-        pool.episode = Episode(f"{owner}:{pool.episodes}", remaining)
-        orders = [
-            closing_order(self.parameters.instruments[symbol], size, self.prices.marks[symbol])
-            for symbol, size in sizes.items()
-        ]
-        return liquidation_triggered(account, pool, found, orders)
+        pool.episode = Episode(f"{owner}:{pool.episodes}", {})
+        return self._order_closing(account, pool, pool.episode, found)
+
+    def _order_closing(self, account: Account, pool: Pool, episode: Episode, found: Figures) -> Output:
+        share, episode.remaining = UNIT, self._closing(pool, UNIT)
+        more: dict[str, object] = {}
+        if self.parameters.partial:
+            share, episode.remaining = self._smallest_closing(account, pool, episode, found)
+            more = {"share": decimal_text(share, 8)}
+        kind = "liquidation_triggered"
+        if episode.step > 1:
+            kind, more = "liquidation_continued", {"step": episode.step, **more}
+        orders = []
+        for symbol, lots in episode.remaining.items():
+            instrument, mark = self.parameters.instruments[symbol], self.prices.marks[symbol]
+            order = closing_order(instrument, lots, mark)
+            if self.parameters.partial and found.gross:
+                bankrupt = self._bankruptcy_price(instrument, pool.positions[symbol], found)
+                order["bankruptcy_price"] = decimal_text(bankrupt, instrument.price_precision)
+            orders.append(order)
+        return liquidation_orders(account, pool, kind, found, more, orders)
+
+    def _closing(self, pool: Pool, share: int) -> dict[str, int]:
+        """That share of every position, rounded up to a lot, with the sign of the trade that closes it."""
+        lots = {}
+        for symbol in sorted(pool.positions):
+            size = pool.positions[symbol].size
+            part = math.ceil(Fraction(abs(size) * share, UNIT))
+            lots[symbol] = -part if size > 0 else part
+        return lots
+
+    def _smallest_closing(
+        self, account: Account, pool: Pool, episode: Episode, found: Figures
+    ) -> tuple[int, dict[str, int]]:
+        """What is closed at the mark moves no equity, so only the requirement is looked at again."""
+        owed = self._fee(pool, episode)
+        share, lots = 0, {}
+        while share < UNIT:
+            share = min(UNIT, share + self.parameters.step)
+            lots = self._closing(pool, share)
+            left = {symbol: Position(held.size + lots[symbol]) for symbol, held in pool.positions.items()}
+            rest = Pool(positions={symbol: held for symbol, held in left.items() if held.size})
+            required = self._figures(rest, account.mode).requirement
+            then = found._replace(equity=found.equity - owed, requirement=required)
+            if not below(then, self.parameters.target_ratio):
+                break
+        return share, lots
+
+    def _ends_short(self, pool: Pool, episode: Episode, found: Figures) -> bool:
+        after_fee = found._replace(equity=found.equity - self._fee(pool, episode))
+        return below(after_fee, self.parameters.target_ratio)
+
+    def _bankruptcy_price(self, instrument: Instrument, held: Position, found: Figures) -> int:
+        mark = self.prices.marks[instrument.symbol]
+        value = position_value(self.parameters, self.prices, instrument.symbol, held)
+        weight = round_up_6(abs(signed_maintenance(value, instrument.brackets)))
+        away = Fraction(found.equity * weight, found.gross * abs(held.size) * instrument.to_value)
+        return max(0, mark - int(away) if held.size > 0 else mark + int(away))
+
+    def _worth(self, pool: Pool) -> int:
+        return sum(balance_value(self.parameters, self.prices, *held) for held in pool.balances.items())
+
+    def _fee(self, pool: Pool, episode: Episode) -> int:
+        return min(self._full_fee(episode), max(0, self._worth(pool)))
+
+    def _full_fee(self, episode: Episode) -> int:
+        return self.parameters.fee_rate * episode.closed_notional // UNIT
+
+    # ---- conversion of collateral
+
+    def _convert(self, account: Account, pool: Pool, needed: int) -> list[Output]:
+        settlement, outputs = self.parameters.settlement, []
+        for asset in sorted(pool.balances):
+            debt = -pool.balances[asset]
+            cost = -balance_value(self.parameters, self.prices, asset, -debt)
+            if asset != settlement and cost > 0:
+                outputs.append(self._exchange(account, pool, settlement, cost, asset, debt))
+        others = [asset for asset in sorted(pool.balances) if asset != settlement]
+        worth = {asset: self._counted(asset, pool.balances[asset]) for asset in others}
+        for asset in sorted(others, key=lambda asset: -worth[asset]):
+            lacking = needed - pool.balances.get(settlement, 0)
+            if lacking > 0 and worth[asset] > 0:
+                sold = self._smallest_sale(asset, pool.balances[asset], lacking)
+                bought = self._counted(asset, sold)
+                outputs.append(self._exchange(account, pool, asset, sold, settlement, bought))
+        return outputs
+
+    def _counted(self, asset: str, amount: int) -> int:
+        value = balance_value(self.parameters, self.prices, asset, amount)
+        return haircut(value, self.parameters.assets[asset].tiers)
+
+    def _smallest_sale(self, asset: str, balance: int, lacking: int) -> int:
+        """The least amount that counts for what is lacking, or the whole balance."""
+        if self._counted(asset, balance) < lacking:
+            return balance
+        return bisect_left(range(balance), lacking, key=lambda amount: self._counted(asset, amount))
+
+    def _exchange(
+        self, account: Account, pool: Pool, sold: str, given: int, bought: str, taken: int
+    ) -> Output:
+        assert pool.episode is not None
+        self._post(pool, sold, -given, "conversions")
+        self._post(pool, bought, taken, "conversions")
+        assets = self.parameters.assets
+        return about_pool(
+            account,
+            pool,
+            "collateral_converted",
+            liquidation_id=pool.episode.liquidation_id,
+            sold=sold,
+            sold_amount=decimal_text(given, assets[sold].precision),
+            bought=bought,
+            bought_amount=decimal_text(taken, assets[bought].precision),
+        )
 
     def _cancel(self, account: Account, pool: Pool, episode: Episode, found: Figures) -> Output:
         pool.episode = None
@@ -1141,9 +1260,10 @@ class Reference:
 
     def _complete(self, account: Account, pool: Pool, episode: Episode) -> list[Output]:
         settlement, liquidation_id = self.parameters.settlement, episode.liquidation_id
-        worth = sum(balance_value(self.parameters, self.prices, *held) for held in pool.balances.items())
-        fee = min(self.parameters.fee_rate * episode.closed_notional // UNIT, max(0, worth))
-        shortfall = max(0, -worth)
+        converted = self._convert(account, pool, self._full_fee(episode)) if self.parameters.partial else []
+        fee, shortfall = self._fee(pool, episode), max(0, -self._worth(pool))
+        if self.parameters.partial and pool.positions:
+            shortfall = 0
         self._post(pool, settlement, shortfall - fee, "insurance")
         pool.episode = None
         ended = {"fee": decimal_text(fee, 8), "shortfall": decimal_text(shortfall, 8)}
@@ -1151,4 +1271,4 @@ class Reference:
         if shortfall:
             drawn = {"liquidation_id": liquidation_id, "asset": settlement, "amount": ended["shortfall"]}
             outputs.append(about_pool(account, pool, "insurance_fund_drawn", **drawn))
-        return outputs
+        return converted + outputs

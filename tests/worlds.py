@@ -208,6 +208,9 @@ class World:
         book, market, rules = self.state.book, self.state.market, self.state.rules
         return evaluate(book, market, rules, [self.pool(account)])[0]
 
+    def figures_of(self, pool: int) -> Figures:
+        return evaluate(self.state.book, self.state.market, self.state.rules, [pool])[0]
+
     def band(self, account: str) -> str:
         return BANDS[self.state.book.pools.band[self.pool(account)]]
 
@@ -255,7 +258,17 @@ def _happenings() -> st.SearchStrategy[Event]:
         st.builds(_mode, accounts, st.sampled_from(("cross", "portfolio", "isolated"))),
         st.builds(_transfer, accounts, st.sampled_from(SYMBOLS), st.integers(-2_000, 2_000)),
         st.builds(_fact, accounts, st.sampled_from(("account_opened", "identity_verified"))),
-        st.builds(_republished, st.integers(2, 9), st.integers(-10, 10), st.sampled_from((0, 0, 3_500))),
+        _republications(),
+    )
+
+
+def _republications() -> st.SearchStrategy[Event]:
+    return st.builds(
+        _republished,
+        st.integers(2, 9),
+        st.integers(-10, 10),
+        st.sampled_from((0, 0, 3_500)),
+        st.sampled_from(("full", "partial", "partial")),
     )
 
 
@@ -349,11 +362,13 @@ def _fact(account: str, kind: str) -> Event:
     return {"type": kind, "account_id": account}
 
 
-def _republished(version: int, rho: int, equity: int) -> Event:
+def _republished(version: int, rho: int, equity: int, liquidation: str) -> Event:
     """Other correlations; with `equity` portfolio margin is for those who have that much, for as long."""
     pair = {"a": "ETH", "b": "BTC", "rho": _decimal(rho, 1)}
     terms = eligibility(equity=str(equity), review="continuous") if equity else eligibility()
-    return parameters(version, model=model(correlation=[pair]), eligibility=terms)
+    closing = {"mode": liquidation, "fee_rate": "0.005", "target_ratio": "1.3", "step": "0.15"}
+    changes = {"model": model(correlation=[pair]), "eligibility": terms, "liquidation": closing}
+    return parameters(version, **changes)
 
 
 def _numbered(happenings: list[Event]) -> list[Event]:
@@ -384,12 +399,19 @@ def _opening() -> list[Event]:
     ]
 
 
+def orders_to_close(outputs: Iterable[Output]) -> list[Output]:
+    """The outputs that ask for positions to be closed."""
+    return [output for output in outputs if "orders" in output]
+
+
 def closing_trades(triggered: Output, share: int = 100) -> list[Event]:
     """Trades that close this percentage of each order of a liquidation, at the mark."""
     return [
         {
             "type": "trade_executed",
-            "event_id": closing_event_id(triggered["liquidation_id"], order["symbol"]),
+            "event_id": closing_event_id(
+                triggered["liquidation_id"], order["symbol"], triggered.get("step", 1)
+            ),
             "ts": triggered["ts"],
             "account_id": triggered["account_id"],
             "symbol": order["symbol"],
@@ -428,7 +450,12 @@ def _random_happening(dice: Random) -> Event:
         lambda: _withdrawal(account, asset, dice.randint(1, 5_000), dice.randint(0, 99)),
         lambda: _mode(account, dice.choice(("cross", "portfolio", "isolated"))),
         lambda: _transfer(account, symbol, dice.randint(-2_000, 2_000)),
-        lambda: _republished(dice.randint(2, 200), dice.randint(3, 9), dice.choice((0, 3_500))),
+        lambda: _republished(
+            dice.randint(2, 200),
+            dice.randint(3, 9),
+            dice.choice((0, 3_500)),
+            dice.choice(("full", "partial", "partial")),
+        ),
     )
     [happening] = dice.choices(choices, weights=(20, 30, 20, 5, 5, 8, 6, 3, 5, 2))
     return happening()

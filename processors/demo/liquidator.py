@@ -15,10 +15,10 @@ from schemas.units import ExactDecimal, parse_decimal
 
 
 def closing_trades(triggered: Mapping[str, Any]) -> list[TradeExecuted]:
-    """The fills that close every order of a `liquidation_triggered`, at the mark in the order."""
+    """The fills that close the orders of a `liquidation_triggered` or `_continued`, at their marks."""
     return [
         TradeExecuted(
-            event_id=closing_event_id(triggered["liquidation_id"], order["symbol"]),
+            event_id=closing_event_id(triggered["liquidation_id"], order["symbol"], triggered.get("step", 1)),
             ts=triggered["ts"],
             account_id=triggered["account_id"],
             symbol=order["symbol"],
