@@ -7,7 +7,8 @@ over pools and house, and so does every instrument's size.
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
 
 from ledger.arithmetic import multiply_divide_truncate
 from ledger.holdings import NONE, Balances, Positions
@@ -21,6 +22,7 @@ EXTERNAL: Final = "external"  # outside the venue: deposits, withdrawals, adjust
 FEES: Final = "fees"
 FUNDING: Final = "funding"
 INSURANCE: Final = "insurance"
+CONVERSIONS: Final = "conversions"  # the exchange, which takes collateral for what it counts
 CLEARING: Final = "clearing:"  # followed by the symbol
 
 
@@ -31,8 +33,7 @@ class Accounts:
         self.names: list[str] = []
         self.numbers: dict[str, int] = {}
         self.mode = Column("i1")
-        self.pool = Column("i4", NONE)  # the pool of everything that is not isolated
-        self.liquidations = Column("i4")  # how many were ever triggered
+        self.pool = Column("i4", NONE)  # the account's own pool: everything that is not isolated
 
     def open(self, name: str) -> int:
         """A new account, in cross mode."""
@@ -45,14 +46,21 @@ class Accounts:
 
     def columns(self) -> dict[str, Column]:
         """Every column by name, for snapshots and hashes."""
-        return {"mode": self.mode, "pool": self.pool, "liquidations": self.liquidations}
+        return {"mode": self.mode, "pool": self.pool}
 
 
 class Pools:
-    """Sets of positions and collateral margined together: the unit of every calculation."""
+    """Sets of positions and collateral margined together: the unit of every calculation.
+
+    An account has its own pool and, for each instrument it ever held in isolated mode, one that holds that
+    position alone. They are a linked list from the account: its own first, then in the order of symbols.
+    """
 
     def __init__(self) -> None:
         self.account = Column("i4", NONE)
+        self.contract = Column("i4", NONE)  # the instrument of an isolated position
+        self.next = Column("i4", NONE)
+        self.liquidations = Column("i4")  # how many were ever triggered
         self.band = Column("i1")
         self.published_equity = AmountColumn()
         self.published_requirement = AmountColumn()
@@ -60,22 +68,42 @@ class Pools:
     def __len__(self) -> int:
         return len(self.account)
 
-    def open(self, account: int) -> int:
+    def open(self, account: int, contract: int = NONE) -> int:
         """A new pool: healthy, with nothing published."""
         for column in self.columns().values():
             column.grow()
         pool = len(self.account) - 1
-        self.account[pool] = account
+        self.account[pool], self.contract[pool] = account, contract
         return pool
+
+    def is_isolated(self, pool: int) -> bool:
+        """Whether the pool is that of one isolated position."""
+        return self.contract[pool] != NONE
+
+    def starting_at(self, pool: int) -> Iterator[int]:
+        """A pool and those linked after it."""
+        while pool != NONE:
+            yield pool
+            pool = self.next[pool]
 
     def columns(self) -> dict[str, Column]:
         """Every column by name, for snapshots and hashes."""
         return {
             "account": self.account,
+            "contract": self.contract,
+            "next": self.next,
+            "liquidations": self.liquidations,
             "band": self.band,
             "published_equity": self.published_equity,
             "published_requirement": self.published_requirement,
         }
+
+
+class Held(NamedTuple):
+    """What is margined together, as plain values: a pool's holdings, or what they would be."""
+
+    positions: list[tuple[int, int, int]]  # (instrument, lots, entry cost), in the order of symbols
+    balances: list[tuple[int, int]]  # (asset, balance), in the order of names
 
 
 class Book:
@@ -91,11 +119,48 @@ class Book:
     def open_account(self, name: str) -> int:
         """A new account with its pool."""
         account = self.accounts.open(name)
-        pool = self.pools.open(account)
+        self.accounts.pool[account] = self._open_pool(account)
+        return account
+
+    def open_isolated(self, account: int, contract: int, rules: Rulebook) -> int:
+        """The pool of an isolated position; a new one when the account never had it."""
+        before = NONE
+        for pool in self.pools_of(account):
+            held = self.pools.contract[pool]
+            if held == contract:
+                return pool
+            if held == NONE or rules.contract_rank[held] < rules.contract_rank[contract]:
+                before = pool
+        pool = self._open_pool(account, contract)
+        self.pools.next[pool], self.pools.next[before] = self.pools.next[before], pool
+        return pool
+
+    def _open_pool(self, account: int, contract: int = NONE) -> int:
         self.positions.add_pool()
         self.balances.add_pool()
-        self.accounts.pool[account] = pool
-        return account
+        return self.pools.open(account, contract)
+
+    def pools_of(self, account: int) -> Iterator[int]:
+        """The account's own pool, then those of isolated positions in the order of symbols."""
+        return self.pools.starting_at(self.accounts.pool[account])
+
+    def isolated_pool(self, account: int, contract: int) -> int:
+        """The pool of an isolated position, NONE when the account never had it."""
+        pools = self.pools_of(account)
+        return next((pool for pool in pools if self.pools.contract[pool] == contract), NONE)
+
+    def in_order(self, pools: Iterable[int], rules: Rulebook) -> list[int]:
+        """Pools in the order in which they are examined: that of account opening, then of symbols."""
+
+        pools = list(pools)
+        if len(self.pools) == len(self.accounts.names):  # no isolated ones: their numbers are that order
+            return pools
+
+        def place(pool: int) -> tuple[int, int]:
+            contract = self.pools.contract[pool]
+            return self.pools.account[pool], NONE if contract == NONE else rules.contract_rank[contract]
+
+        return sorted(pools, key=place)
 
     def balance(self, pool: int, asset: int) -> int:
         """What the pool holds of an asset, 0 when nothing."""
@@ -107,6 +172,14 @@ class Book:
         item, amount = self.balances.item, self.balances.amount
         return {item[row]: amount[row] for row in self.balances.rows(pool)}
 
+    def held(self, pool: int) -> Held:
+        """What a pool holds, as plain values."""
+        positions, balances = self.positions, self.balances
+        return Held(
+            [(positions.item[row], positions.size[row], positions.cost[row]) for row in positions.rows(pool)],
+            [(balances.item[row], balances.amount[row]) for row in balances.rows(pool)],
+        )
+
     def is_flat(self, pool: int) -> bool:
         """Whether the pool has no position."""
         return self.positions.first[pool] == NONE
@@ -115,11 +188,24 @@ class Book:
         """Move an amount from a house ledger to a pool (from the pool when negative)."""
         if amount == 0:
             return
-        row = self.balances.find(pool, asset)
-        if row == NONE:
-            row = self.balances.open(pool, asset, rules.asset_rank)
-        self.balances.amount[row] += amount
+        self._credit(pool, asset, amount, rules)
         self.house[against, rules.collateral[asset].asset] -= amount
+
+    def transfer(self, source: int, target: int, asset: int, amount: int, rules: Rulebook) -> None:
+        """Move an amount from one pool to another."""
+        if amount == 0:
+            return
+        self._credit(source, asset, -amount, rules)
+        self._credit(target, asset, amount, rules)
+
+    def hand_over(self, source: int, target: int, contract: int, rules: Rulebook) -> None:
+        """Move a position, at its entry cost, to a pool that has none in this instrument."""
+        old = self.positions.find(source, contract)
+        size, cost = self.positions.size[old], self.positions.cost[old]
+        self.positions.size[old] = self.positions.cost[old] = 0
+        self.positions.close(old)
+        new = self.positions.open(target, contract, rules.contract_rank)
+        self.positions.size[new], self.positions.cost[new] = size, cost
 
     def trade(self, pool: int, contract: int, lots: int, price: int, rules: Rulebook) -> None:
         """Book a fill of signed `lots` at `price` ticks: close at average cost first, open what is left."""
@@ -130,7 +216,7 @@ class Book:
         if row == NONE:
             row = self.positions.open(pool, contract, rules.contract_rank)
         size = self.positions.size[row]
-        closing = _closing_part(size, lots)
+        closing = closing_part(size, lots)
         if closing:
             realised = self._close(row, closing, price * terms.value_scale)
             self.pay(pool, rules.settlement, realised, clearing, rules)
@@ -138,6 +224,12 @@ class Book:
         self.positions.cost[row] += (lots - closing) * price * terms.value_scale
         if self.positions.size[row] == 0:
             self.positions.close(row)
+
+    def _credit(self, pool: int, asset: int, amount: int, rules: Rulebook) -> None:
+        row = self.balances.find(pool, asset)
+        if row == NONE:
+            row = self.balances.open(pool, asset, rules.asset_rank)
+        self.balances.amount[row] += amount
 
     def _close(self, row: int, closing: int, lot_value: int) -> int:
         """Take `closing` lots (of opposite sign) off a position; the profit or loss realised."""
@@ -149,7 +241,7 @@ class Book:
         return -closing * lot_value - cost_out
 
 
-def _closing_part(size: int, lots: int) -> int:
+def closing_part(size: int, lots: int) -> int:
     """The signed part of a fill that reduces a position."""
     if (size > 0) == (lots > 0) or size == 0:
         return 0

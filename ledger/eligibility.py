@@ -21,6 +21,7 @@ class Credentials:
         self.disclosure_version = Column("i8")
         self.fills = Column("i8")
         self.trading_days = Column("i8")
+        self.lost = Column("i1")  # in portfolio mode, but conditions are no longer met
         # Traded notional (settlement units) by UTC day; the last MAX_VOLUME_DAYS days are kept.
         self.volume_by_day: list[dict[int, int]] = []
 
@@ -37,6 +38,14 @@ class Credentials:
     def accept_disclosure(self, account: int, version: int) -> None:
         """The highest version accepted is what counts."""
         self.disclosure_version[account] = max(self.disclosure_version[account], version)
+
+    def has_lost(self, account: int) -> bool:
+        """Whether it was said that the account is no longer eligible for the mode it is in."""
+        return bool(self.lost[account])
+
+    def lose(self, account: int, *, lost: bool) -> None:
+        """The account's eligibility is lost, or it is regained or no longer needed."""
+        self.lost[account] = lost
 
     def record_fill(self, account: int, ts: int, notional: int) -> None:
         """Count a fill. One so old that its day was dropped counts as a fill, but not for its day."""
@@ -65,6 +74,7 @@ class Credentials:
             "disclosure_version": self.disclosure_version,
             "fills": self.fills,
             "trading_days": self.trading_days,
+            "lost": self.lost,
         }
 
 

@@ -10,12 +10,17 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from ledger.arithmetic import multiply_divide_truncate
-from ledger.book import EXTERNAL, FEES, FUNDING
-from ledger.decisions import Booked, Booking, decide_mode, decide_withdrawal
+from ledger.book import EXTERNAL, FUNDING
+from ledger.booking import Booked, Booking, Cause, touching, touching_nothing
 from ledger.eligibility import EXPERIENCE_ATTESTED, IDENTITY_VERIFIED, SECURITY_COMPLETED
-from ledger.examination import Cause, examine
+from ledger.examination import examine
+from ledger.fills import book_trade
+from ledger.isolation import decide_transfer
+from ledger.modes import decide_mode
 from ledger.rulebook import RATE_SCALE
+from ledger.standing import review
 from ledger.state import State
+from ledger.withdrawals import decide_withdrawal
 from schemas.events import (
     AccountEvent,
     AccountOpened,
@@ -39,29 +44,34 @@ from schemas.events import (
 from schemas.outputs import LedgerOutput
 from schemas.parameters import RiskParametersPublished
 from schemas.refusals import Reason, Refusal
-from schemas.units import INDEX_PRECISION, RATE_PRECISION, SETTLEMENT_PRECISION
+from schemas.units import INDEX_PRECISION, RATE_PRECISION
 
 ENGINE_VERSION: Final = 1
-BROADCAST_EVENTS: Final = (RiskParametersPublished, MarkPrice, IndexPrice, FundingRate)
-
-_SAYS_NOTHING: Final = Booked([], publish=False)
-_PUBLISHES: Final = Booked([], publish=True)
+PRICE_EVENTS: Final = (MarkPrice, IndexPrice, FundingRate)
 
 
 def apply(state: State, event: Event) -> list[LedgerOutput]:
     """Apply one event and return its outputs in order. Refusal: nothing has changed."""
-    if isinstance(event, BROADCAST_EVENTS):
-        pools = _BROADCAST[type(event)](state, event)
-        return examine(state, pools, Cause(event.event_id, event.ts))
-    return _apply_to_account(state, event)
+    cause = Cause(event.event_id, event.ts)
+    if isinstance(event, RiskParametersPublished):
+        return _adopt_parameters(state, event, cause)
+    if isinstance(event, PRICE_EVENTS):
+        pools = _PRICES[type(event)](state, event)
+        return examine(state, pools, cause)
+    return _apply_to_account(state, event, cause)
 
 
-# --- broadcast events: they return the pools they touch -------------------------------------------
+# --- broadcast events -----------------------------------------------------------------------------
 
 
-def _adopt_parameters(state: State, event: RiskParametersPublished) -> list[int]:
+def _adopt_parameters(state: State, event: RiskParametersPublished, cause: Cause) -> list[LedgerOutput]:
     state.adopt(event)
-    return list(range(len(state.book.pools)))
+    outputs: list[LedgerOutput] = []
+    for account in range(len(state.book.accounts.names)):
+        reviewed = review(state, account, cause)
+        pools = state.book.pools_of(account)
+        outputs += [*reviewed.decision, *examine(state, pools, cause, publish=reviewed.publish)]
+    return outputs
 
 
 def _set_mark(state: State, event: MarkPrice) -> list[int]:
@@ -100,7 +110,7 @@ def _charge_funding(state: State, event: FundingRate) -> list[int]:
 # --- account events: checked first, then booked ---------------------------------------------------
 
 
-def _apply_to_account(state: State, event: AccountEvent) -> list[LedgerOutput]:
+def _apply_to_account(state: State, event: AccountEvent, cause: Cause) -> list[LedgerOutput]:
     accounts = state.book.accounts
     state.require_parameters()
     account = accounts.numbers.get(event.account_id)
@@ -110,20 +120,21 @@ def _apply_to_account(state: State, event: AccountEvent) -> list[LedgerOutput]:
     if account is None:
         account = state.open_account(event.account_id)
     state.applied[account].remember(event.event_id, event.ts)
-    decision, publish = book(account)
-    cause = Cause(event.event_id, event.ts)
-    return [*decision, *examine(state, [accounts.pool[account]], cause, publish=publish)]
+    booked, reviewed = book(account), review(state, account, cause)
+    pools = sorted({*booked.pools, *reviewed.pools})
+    publish = booked.publish or reviewed.publish
+    return [*booked.decision, *reviewed.decision, *examine(state, pools, cause, publish=publish)]
 
 
 def _open_account(_state: State, _event: AccountOpened) -> Booking:
-    return lambda _account: _SAYS_NOTHING
+    return lambda _account: touching_nothing()
 
 
 def _grant(flag: int) -> Callable[[State, Any], Booking]:
     def prepare(state: State, _event: Any) -> Booking:
         def book(account: int) -> Booked:
             state.credentials.grant(account, flag)
-            return _SAYS_NOTHING
+            return touching_nothing()
 
         return book
 
@@ -133,7 +144,7 @@ def _grant(flag: int) -> Callable[[State, Any], Booking]:
 def _accept_disclosure(state: State, event: RiskDisclosureAccepted) -> Booking:
     def book(account: int) -> Booked:
         state.credentials.accept_disclosure(account, event.version)
-        return _SAYS_NOTHING
+        return touching_nothing()
 
     return book
 
@@ -144,33 +155,9 @@ def _move_balance(state: State, event: DepositReceived | BalanceAdjusted) -> Boo
     amount = event.amount.at(rules.collateral[asset].precision, "amount")
 
     def book(account: int) -> Booked:
-        state.book.pay(state.book.accounts.pool[account], asset, amount, EXTERNAL, rules)
-        return _PUBLISHES
-
-    return book
-
-
-def _trade(state: State, event: TradeExecuted) -> Booking:
-    rules = state.rules
-    contract = rules.contract(event.symbol)
-    terms = rules.contracts[contract]
-    quantity = event.quantity.at(terms.size_precision, "quantity")
-    price = event.price.at(terms.price_precision, "price")
-    fee = event.fee.at(SETTLEMENT_PRECISION, "fee")
-    lots = quantity if event.side == "buy" else -quantity
-    lot_value = price * terms.value_scale
-
-    def book(account: int) -> Booked:
         pool = state.book.accounts.pool[account]
-        if not state.market.marks.is_known(contract):
-            state.market.marks.stand_in(contract, price)
-        state.book.trade(pool, contract, lots, price, rules)
-        state.book.pay(pool, rules.settlement, -fee, FEES, rules)
-        state.credentials.record_fill(account, event.ts, quantity * lot_value)
-        episode = state.episodes.get(pool)
-        if episode is not None and episode.liquidation_id == event.liquidation_id:
-            episode.reduce(contract, lots, lot_value)
-        return _PUBLISHES
+        state.book.pay(pool, asset, amount, EXTERNAL, rules)
+        return touching([pool])
 
     return book
 
@@ -179,8 +166,7 @@ def _not_yet(_state: State, event: Any) -> Booking:
     raise Refusal(Reason.UNSUPPORTED, "type", f"{event.type} is not supported in this version")
 
 
-_BROADCAST: Final[dict[type, Callable[[State, Any], list[int]]]] = {
-    RiskParametersPublished: _adopt_parameters,
+_PRICES: Final[dict[type, Callable[[State, Any], list[int]]]] = {
     MarkPrice: _set_mark,
     IndexPrice: _set_index,
     FundingRate: _charge_funding,
@@ -197,6 +183,6 @@ _PREPARE: Final[dict[type, Callable[[State, Any], Booking]]] = {
     DepositReceived: _move_balance,
     BalanceAdjusted: _move_balance,
     WithdrawalRequested: decide_withdrawal,
-    MarginTransferred: _not_yet,
-    TradeExecuted: _trade,
+    MarginTransferred: decide_transfer,
+    TradeExecuted: book_trade,
 }

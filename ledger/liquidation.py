@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ledger.arithmetic import multiply_divide_floor
-from ledger.book import Book
 from ledger.rulebook import RATE_SCALE
+from schemas.units import is_identifier
 
 
 @dataclass(slots=True)
@@ -15,12 +16,14 @@ class Episode:
     """An open liquidation.
 
     `remaining` is what is left to trade per instrument, in signed lots (negative: to sell);
-    `closed_notional` is what was traded under the id so far, in settlement units.
+    `closed_notional` is what was traded under the id so far, in settlement units; `step` counts the sets of
+    orders of a partial liquidation from 1.
     """
 
     liquidation_id: str
     remaining: dict[int, int]
     closed_notional: int = 0
+    step: int = 1
 
     def reduce(self, contract: int, lots: int, lot_value: int) -> None:
         """Count a fill under the id, as far as it closes what the order asked for."""
@@ -43,13 +46,22 @@ class Settlement(NamedTuple):
     shortfall: int
 
 
-def full_closure(book: Book, pool: int) -> dict[int, int]:
-    """The signed lots that close every position of a pool, in the order of symbols."""
-    positions = book.positions
-    return {positions.item[row]: -positions.size[row] for row in positions.rows(pool)}
+def closing_event_id(liquidation_id: str, symbol: str, step: int = 1) -> str:
+    """The event id of the trade that closes an order, so that doing it twice is refused as a repeat.
+
+    `<liquidation_id>:<symbol>`, for later steps `<liquidation_id>:<symbol>:<step>`; a digest of it where that
+    is no event id (an isolated position's has a slash in it, and names can be long).
+    """
+    plain = f"{liquidation_id}:{symbol}" + (f":{step}" if step > 1 else "")
+    return plain if is_identifier(plain) else "close:" + hashlib.sha256(plain.encode()).hexdigest()[:48]
 
 
 def settle(episode: Episode, worth: int, fee_rate: int) -> Settlement:
     """What is due when a liquidation is complete and the pool's balances are worth `worth`."""
-    fee = multiply_divide_floor(episode.closed_notional, fee_rate, RATE_SCALE)
-    return Settlement(fee=min(fee, max(0, worth)), shortfall=max(0, -worth))
+    fee = min(full_fee(episode, fee_rate), max(0, worth))
+    return Settlement(fee=fee, shortfall=max(0, -worth))
+
+
+def full_fee(episode: Episode, fee_rate: int) -> int:
+    """The fee of a liquidation whose pool can pay it."""
+    return multiply_divide_floor(episode.closed_notional, fee_rate, RATE_SCALE)

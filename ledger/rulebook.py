@@ -99,6 +99,8 @@ class Rulebook:
     cross_counts_all: bool
     fee_rate: int
     target_ratio: int
+    liquidates_in_part: bool
+    liquidation_step: int
 
     @property
     def settlement_asset(self) -> str:
@@ -159,6 +161,8 @@ def compile_rulebook(
         cross_counts_all=parameters.cross_collateral == "all",
         fee_rate=parameters.liquidation.fee_rate.at(RATE_PRECISION, "liquidation.fee_rate"),
         target_ratio=parameters.liquidation.target_ratio.at(RATE_PRECISION, "liquidation.target_ratio"),
+        liquidates_in_part=parameters.liquidation.mode == "partial",
+        liquidation_step=parameters.liquidation.step.at(RATE_PRECISION, "liquidation.step"),
     )
 
 

@@ -22,7 +22,7 @@ from ledger.table import AmountColumn, Column
 from schemas.canonical import canonical_json, to_plain
 from schemas.parameters import RiskParametersPublished
 
-STATE_FORMAT: Final = 1
+STATE_FORMAT: Final = 2
 
 
 def state_hash(state: State) -> str:
@@ -86,7 +86,13 @@ def _facts(state: State) -> dict[str, Any]:
         },
         "volume_by_day": [sorted(days.items()) for days in state.credentials.volume_by_day],
         "episodes": [
-            [pool, episode.liquidation_id, list(episode.remaining.items()), episode.closed_notional]
+            [
+                pool,
+                episode.liquidation_id,
+                list(episode.remaining.items()),
+                episode.closed_notional,
+                episode.step,
+            ]
             for pool, episode in sorted(state.episodes.items())
         ],
     }
@@ -103,8 +109,8 @@ def _restore_facts(state: State, facts: dict[str, Any]) -> None:
         _amounts(state)[name].wide = dict(cells)
     state.credentials.volume_by_day = [dict(days) for days in facts["volume_by_day"]]
     state.episodes = {
-        pool: Episode(liquidation_id, dict(remaining), closed)
-        for pool, liquidation_id, remaining, closed in facts["episodes"]
+        pool: Episode(liquidation_id, dict(remaining), closed, step)
+        for pool, liquidation_id, remaining, closed, step in facts["episodes"]
     }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from schemas.parameters import (
     Bands,
@@ -20,9 +20,11 @@ from schemas.parameters import (
 from schemas.refusals import Reason, Refusal
 from schemas.units import CONTRACT_PRECISION, RATE_PRECISION, SETTLEMENT_PRECISION, ExactDecimal
 
+MOST_STEPS: Final = 100
+
 
 def check_sound(parameters: RiskParametersPublished) -> None:
-    """Refusals: `unsound_parameters` and `unsupported`, with the field at fault."""
+    """Refusal: `unsound_parameters`, with the field at fault."""
     _check_bands(parameters.bands, parameters.liquidation)
     _check_instruments(parameters.instruments)
     _check_collateral(parameters.collateral, parameters.settlement_asset)
@@ -70,8 +72,8 @@ def _check_bands(bands: Bands, liquidation: LiquidationRules) -> None:
         unsound("bands", "liquidation < warning < buffer is needed")
     if _rate(liquidation.target_ratio) < low + _rate(bands.hysteresis):
         unsound("liquidation.target_ratio", "must be at least bands.liquidation + bands.hysteresis")
-    if liquidation.mode != "full":
-        raise Refusal(Reason.UNSUPPORTED, "liquidation.mode", "only full liquidation in this version")
+    if liquidation.mode == "partial" and _rate(liquidation.step) * MOST_STEPS < 10**RATE_PRECISION:
+        unsound("liquidation.step", f"partial liquidation takes at most {MOST_STEPS} steps")
 
 
 def _check_instruments(instruments: Iterable[Instrument]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from ledger.book import Book
+from ledger.book import MODES, Book
 from ledger.eligibility import Credentials
+from ledger.holdings import NONE
 from ledger.liquidation import Episode
 from ledger.market import Market
 from ledger.repeats import RecentIds
 from ledger.rulebook import Rulebook, compile_rulebook
+from schemas.events import Mode
 from schemas.parameters import RiskParametersPublished
 from schemas.refusals import Reason, Refusal
 
@@ -41,6 +43,19 @@ class State:
         self.applied.append(RecentIds())
         self.withdrawals.append(RecentIds())
         return self.book.open_account(name)
+
+    def owner(self, pool: int) -> str:
+        """The account that a pool belongs to."""
+        return self.book.accounts.names[self.book.pools.account[pool]]
+
+    def pool_name(self, pool: int) -> str:
+        """The symbol of an isolated position's pool, "" for an account's own."""
+        contract = self.book.pools.contract[pool]
+        return "" if contract == NONE else self.rules.contracts[contract].symbol
+
+    def mode_of(self, pool: int) -> Mode:
+        """The margin mode of the pool's account."""
+        return MODES[self.book.accounts.mode[self.book.pools.account[pool]]]
 
     def adopt(self, parameters: RiskParametersPublished) -> None:
         """Put parameters into force. Refusals as `compile_rulebook`; then the old ones stay."""

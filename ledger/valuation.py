@@ -10,13 +10,15 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ledger.arithmetic import multiply_requirement, round_requirement
-from ledger.book import MODES, Book
+from ledger.bands import margin_ratio
+from ledger.book import MODES, Book, Held
 from ledger.collateral import asset_value, collateral_value
 from ledger.margin import Requirement, cross_requirement, netting_requirement
 from ledger.market import Market
 from ledger.rulebook import RATE_SCALE, Rulebook
 from schemas.events import Mode
 from schemas.outputs import RegimeName
+from schemas.units import RATIO_PRECISION, ExactDecimal
 
 
 class Figures(NamedTuple):
@@ -47,11 +49,14 @@ def evaluate(book: Book, market: Market, rules: Rulebook, pools: Iterable[int]) 
 
 def evaluate_as(book: Book, market: Market, rules: Rulebook, pool: int, mode: Mode) -> Figures:
     """The figures a pool has, or would have, in a mode."""
-    exposure = exposure_of(book, market, rules, pool)
+    return figures_of(book.held(pool), market, rules, mode)
+
+
+def figures_of(held: Held, market: Market, rules: Rulebook, mode: Mode) -> Figures:
+    """The figures of whatever is margined together, in a mode. Isolated margin offsets nothing, as cross."""
+    exposure = value_positions(held.positions, market, rules)
     counts_all = mode == "portfolio" or rules.cross_counts_all
-    balances = book.balances
-    held = ((balances.item[row], balances.amount[row]) for row in balances.rows(pool))
-    collateral = collateral_value(held, market.index.price, rules, counts_all=counts_all)
+    collateral = collateral_value(held.balances, market.index.price, rules, counts_all=counts_all)
     margin = requirement_of(exposure, rules, mode)
     requirement = round_requirement(margin.requirement)
     return Figures(
@@ -66,26 +71,35 @@ def evaluate_as(book: Book, market: Market, rules: Rulebook, pool: int, mode: Mo
 
 def exposure_of(book: Book, market: Market, rules: Rulebook, pool: int) -> Exposure:
     """Value every position of a pool at its mark."""
+    return value_positions(book.held(pool).positions, market, rules)
+
+
+def value_positions(positions: Iterable[tuple[int, int, int]], market: Market, rules: Rulebook) -> Exposure:
+    """Value (instrument, lots, entry cost) at the marks, in the order given."""
     contracts, values, weights, unrealised = [], [], [], 0
-    positions, marks = book.positions, market.marks.price
-    for row in positions.rows(pool):
-        contract = positions.item[row]
+    for contract, size, cost in positions:
         terms = rules.contracts[contract]
-        value = positions.size[row] * marks[contract] * terms.value_scale
+        value = size * market.marks.price[contract] * terms.value_scale
         margin = terms.curve.margin(value)
         contracts.append(contract)
         values.append(value)
         weights.append(margin if value >= 0 else -margin)
-        unrealised += value - positions.cost[row]
+        unrealised += value - cost
     return Exposure(contracts, values, weights, unrealised)
 
 
 def requirement_of(exposure: Exposure, rules: Rulebook, mode: Mode) -> Requirement:
     """The unrounded requirement of an exposure in a mode."""
-    if mode == "cross":
+    if mode != "portfolio":
         return cross_requirement(exposure.weights)
     underlyings = [rules.contracts[contract].underlying for contract in exposure.contracts]
     return netting_requirement(exposure.weights, underlyings, rules)
+
+
+def ratio_of(figures: Figures) -> ExactDecimal | None:
+    """Equity over requirement as it is published: rounded down, None without a requirement."""
+    ratio = margin_ratio(figures.equity, figures.requirement)
+    return None if ratio is None else ExactDecimal.of(ratio, RATIO_PRECISION)
 
 
 def plain_value(book: Book, market: Market, rules: Rulebook, pool: int) -> int:

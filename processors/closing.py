@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ledger.liquidation import closing_event_id
 from schemas.events import TradeExecuted
 from schemas.units import ExactDecimal, parse_decimal
 
 
 def closing_trades(triggered: Mapping[str, Any]) -> list[TradeExecuted]:
-    """The fills that close every order of a `liquidation_triggered`, at the mark in the order."""
+    """The fills that close the orders of a `liquidation_triggered` or `_continued`, at their marks."""
     return [
         TradeExecuted(
-            event_id=f"{triggered['liquidation_id']}:{order['symbol']}",
+            event_id=closing_event_id(triggered["liquidation_id"], order["symbol"], triggered.get("step", 1)),
             ts=triggered["ts"],
             account_id=triggered["account_id"],
             symbol=order["symbol"],

@@ -53,26 +53,71 @@ class MarginBandChanged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiquidationOrder:
-    """What to close: the side and quantity to trade, and the mark when it was decided."""
+    """What to close: the side and quantity to trade, and the mark when it was decided.
+
+    In a partial liquidation also the price at which the whole position has used up its share of equity.
+    """
 
     symbol: str
     side: Side
     quantity: ExactDecimal
     mark: ExactDecimal
+    bankruptcy_price: ExactDecimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiquidationTriggered:
-    """A pool stands below the liquidation ratio: these positions are to be closed."""
+    """A pool stands below the liquidation ratio: these positions are to be closed.
+
+    `share` is the part of every position, in a partial liquidation.
+    """
 
     type: Literal["liquidation_triggered"] = "liquidation_triggered"
     account_id: str
     pool: str
     liquidation_id: str
+    share: ExactDecimal | None = None
     equity: ExactDecimal
     requirement: ExactDecimal
     ratio: ExactDecimal | None
     orders: tuple[LiquidationOrder, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiquidationContinued:
+    """The orders of a partial liquidation are done, and the pool is not at the target ratio: the next ones.
+
+    `step` counts from 2; `share` is the part of what is left of every position.
+    """
+
+    type: Literal["liquidation_continued"] = "liquidation_continued"
+    account_id: str
+    pool: str
+    liquidation_id: str
+    step: int
+    share: ExactDecimal
+    equity: ExactDecimal
+    requirement: ExactDecimal
+    ratio: ExactDecimal | None
+    orders: tuple[LiquidationOrder, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollateralConverted:
+    """An order to the exchange, booked already: collateral sold for what it counts, or a debt bought in."""
+
+    type: Literal["collateral_converted"] = "collateral_converted"
+    account_id: str
+    pool: str
+    liquidation_id: str
+    sold: str
+    sold_amount: ExactDecimal
+    bought: str
+    bought_amount: ExactDecimal
     cause: str
     ts: int
 
@@ -106,12 +151,15 @@ class LiquidationCompleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InsuranceFundDrawn:
-    """The insurance fund made good what a liquidated pool could not pay."""
+    """The insurance fund made good what a pool could not pay.
+
+    Without `liquidation_id`: an isolated position was closed at a loss beyond its collateral.
+    """
 
     type: Literal["insurance_fund_drawn"] = "insurance_fund_drawn"
     account_id: str
     pool: str
-    liquidation_id: str
+    liquidation_id: str | None = None
     asset: str
     amount: ExactDecimal
     cause: str
@@ -148,12 +196,17 @@ class WithdrawalRejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarginModeChanged:
-    """The account is margined in another mode from here on."""
+    """The account is margined in another mode from here on.
+
+    With open positions: what they required in the old mode, and what they require in the new one.
+    """
 
     type: Literal["margin_mode_changed"] = "margin_mode_changed"
     account_id: str
     from_: Mode
     to: Mode
+    requirement_before: ExactDecimal | None = None
+    requirement_after: ExactDecimal | None = None
     cause: str
     ts: int
 
@@ -167,6 +220,65 @@ class MarginModeRejected:
     mode: Mode
     reason: str
     reasons: tuple[str, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortfolioEligibilityLost:
+    """Conditions of portfolio margin are no longer met: the mode stays, risk may not grow."""
+
+    type: Literal["portfolio_eligibility_lost"] = "portfolio_eligibility_lost"
+    account_id: str
+    reasons: tuple[str, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortfolioEligibilityRestored:
+    """All conditions of portfolio margin are met again."""
+
+    type: Literal["portfolio_eligibility_restored"] = "portfolio_eligibility_restored"
+    account_id: str
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginTransferApproved:
+    """Collateral has moved into (or, when negative, out of) an isolated position, as asked."""
+
+    type: Literal["margin_transfer_approved"] = "margin_transfer_approved"
+    account_id: str
+    symbol: str
+    amount: ExactDecimal
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginTransferRejected:
+    """Not granted, and nothing moved. `reasons` lists every unmet condition, `reason` the first."""
+
+    type: Literal["margin_transfer_rejected"] = "margin_transfer_rejected"
+    account_id: str
+    symbol: str
+    amount: ExactDecimal
+    reason: str
+    reasons: tuple[str, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarginAllocated:
+    """Collateral went with a fill into an isolated position, or (negative) back when it was closed."""
+
+    type: Literal["margin_allocated"] = "margin_allocated"
+    account_id: str
+    symbol: str
+    amount: ExactDecimal
     cause: str
     ts: int
 
@@ -191,6 +303,8 @@ LedgerOutput = (
     MarginRequirementComputed
     | MarginBandChanged
     | LiquidationTriggered
+    | LiquidationContinued
+    | CollateralConverted
     | LiquidationCancelled
     | LiquidationCompleted
     | InsuranceFundDrawn
@@ -198,6 +312,11 @@ LedgerOutput = (
     | WithdrawalRejected
     | MarginModeChanged
     | MarginModeRejected
+    | PortfolioEligibilityLost
+    | PortfolioEligibilityRestored
+    | MarginTransferApproved
+    | MarginTransferRejected
+    | MarginAllocated
 )
 Output = LedgerOutput | EventRefused
 
@@ -205,6 +324,8 @@ OUTPUT_TOPIC_OF: Final[dict[str, str]] = {
     "margin_requirement_computed": "margin-requirements",
     "margin_band_changed": "margin-alerts",
     "liquidation_triggered": "liquidations",
+    "liquidation_continued": "liquidations",
+    "collateral_converted": "liquidations",
     "liquidation_cancelled": "liquidations",
     "liquidation_completed": "liquidations",
     "insurance_fund_drawn": "liquidations",
@@ -212,6 +333,11 @@ OUTPUT_TOPIC_OF: Final[dict[str, str]] = {
     "withdrawal_rejected": "decisions",
     "margin_mode_changed": "decisions",
     "margin_mode_rejected": "decisions",
+    "portfolio_eligibility_lost": "decisions",
+    "portfolio_eligibility_restored": "decisions",
+    "margin_transfer_approved": "decisions",
+    "margin_transfer_rejected": "decisions",
+    "margin_allocated": "decisions",
     "event_refused": "dead-letters",
 }
 OUTPUT_TOPICS: Final = tuple(dict.fromkeys(OUTPUT_TOPIC_OF.values()))

@@ -93,7 +93,10 @@ class Bands:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EligibilityRules:
-    """What an account must show before it may use portfolio margin."""
+    """What an account must show before it may use portfolio margin.
+
+    With `review` `continuous` it must go on showing it; else (the default) only when it asks for the mode.
+    """
 
     volume: NotNegative
     volume_days: VolumeDays
@@ -103,6 +106,7 @@ class EligibilityRules:
     fills: Count
     trading_days: Count
     disclosure_version: Count
+    review: Literal["request", "continuous"] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,10 +20,41 @@ class ShardFund:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DeleverageRank:
+    """A position that could be closed against a liquidated one: the first of a ranking goes first."""
+
+    account_id: str
+    pool: str
+    shard: int
+    size: ExactDecimal
+    unrealised: ExactDecimal
+    priority: ExactDecimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoDeleverageRequested:
+    """The venue's insurance fund is empty: winners on the other side of `symbol` are to give up positions.
+
+    `side` is that of the positions to be reduced, `missing` what the fund lacks, `ranking` the first of them;
+    `shards` says from which pages the ranking can be computed again.
+    """
+
+    type: Literal["auto_deleverage_requested"] = "auto_deleverage_requested"
+    symbol: str
+    side: Literal["long", "short"]
+    asset: str
+    missing: ExactDecimal
+    ranking: tuple[DeleverageRank, ...]
+    shards: tuple[ShardFund, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InsuranceFundComputed:
     """The venue's insurance fund after a liquidation has moved it.
 
-    `cause` is that liquidation; `shards` says from which pages the total can be computed again.
+    `cause` is the input that moved it; `shards` says from which pages the total can be computed again.
     """
 
     type: Literal["insurance_fund_computed"] = "insurance_fund_computed"
@@ -32,3 +63,6 @@ class InsuranceFundComputed:
     shards: tuple[ShardFund, ...]
     cause: str
     ts: int
+
+
+TreasuryOutput = InsuranceFundComputed | AutoDeleverageRequested

@@ -10,6 +10,7 @@ becomes a whole number of millionths as soon as it is known.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -237,6 +238,7 @@ class Eligibility:
     fills: int
     trading_days: int
     disclosure_version: int
+    review: str = "request"
 
 
 @dataclass(frozen=True)
@@ -255,6 +257,8 @@ class Parameters:
     eligibility: Eligibility
     fee_rate: int
     target_ratio: int
+    partial: bool
+    step: int
 
 
 def parse_schedule(rows: list[Event], floor: str, rate: str) -> tuple[tuple[int, int], ...]:
@@ -319,6 +323,8 @@ def parse_parameters(event: Event) -> Parameters:
         eligibility=parse_eligibility(event["eligibility"]),
         fee_rate=scaled(liquidation["fee_rate"], 8),
         target_ratio=scaled(liquidation["target_ratio"], 8),
+        partial=liquidation["mode"] == "partial",
+        step=scaled(liquidation["step"], 8),
     )
 
 
@@ -370,6 +376,7 @@ def check_ratios(parameters: Parameters) -> None:
     require(liquidation < warning < buffer)
     require(parameters.target_ratio >= liquidation + parameters.hysteresis)
     require(0 <= parameters.fee_rate <= UNIT)
+    require(not parameters.partial or parameters.step >= UNIT // 100)
     require(1 <= parameters.eligibility.volume_days <= REMEMBERED_DAYS)
 
 
@@ -400,7 +407,7 @@ def check_sound(event: Event, new: Parameters, old: Parameters | None) -> None:
 def admit_parameters(event: Event, old: Parameters | None) -> Parameters:
     if old is not None and event["version"] <= old.version:
         raise Refused("stale_version")
-    if event["model"]["kind"] != "netting" or event["liquidation"]["mode"] != "full":
+    if event["model"]["kind"] != "netting":
         raise Refused("unsupported")
     new = parse_parameters(event)
     check_sound(event, new, old)
@@ -425,6 +432,7 @@ class Episode:
     liquidation_id: str
     remaining: dict[str, int]
     closed_notional: int = 0
+    step: int = 1
 
 
 class Figures(NamedTuple):
@@ -437,26 +445,43 @@ class Figures(NamedTuple):
 
 NOTHING = Figures(0, 0, 0, 0, "gross")
 
+Decided = tuple[list[Output], list["Pool"]]
+"""What is said first, and the pools that moved: their figures follow in any case."""
+
 
 @dataclass
-class Account:
-    account_id: str
-    mode: str = "cross"
+class Pool:
+    """What is margined together. The name is the symbol of an isolated position, "" for an account's own."""
+
+    name: str = ""
     balances: dict[str, int] = field(default_factory=dict)
     positions: dict[str, Position] = field(default_factory=dict)
     band: int = HEALTHY
     published: Figures = NOTHING
     episode: Episode | None = None
     episodes: int = 0
+
+
+@dataclass
+class Account:
+    account_id: str
+    mode: str = "cross"
+    own: Pool = field(default_factory=Pool)
+    isolated: dict[str, Pool] = field(default_factory=dict)
     identity_verified: bool = False
     security_completed: bool = False
     experience_attested: bool = False
+    eligibility_lost: bool = False
     disclosure_version: int = 0
     fills: int = 0
     volume_by_day: dict[int, int] = field(default_factory=dict)
     event_ids: dict[str, int] = field(default_factory=dict)
     newest_forgotten_ts: int = 0
     withdrawal_ids: dict[str, None] = field(default_factory=dict)
+
+
+def pools_of(account: Account) -> list[Pool]:
+    return [account.own, *(account.isolated[symbol] for symbol in sorted(account.isolated))]
 
 
 @dataclass
@@ -531,7 +556,7 @@ def balance_value(parameters: Parameters, prices: Prices, asset: str, balance: i
 
 
 def only_debt_counts(parameters: Parameters, mode: str, asset: str) -> bool:
-    return mode == "cross" and not parameters.cross_counts_all and asset != parameters.settlement
+    return mode != "portfolio" and not parameters.cross_counts_all and asset != parameters.settlement
 
 
 def collateral_value(parameters: Parameters, prices: Prices, mode: str, asset: str, balance: int) -> int:
@@ -573,10 +598,11 @@ def weigh(
     return weights
 
 
-def figures(parameters: Parameters, prices: Prices, account: Account, mode: str) -> Figures:
-    worth = equity(parameters, prices, mode, account.balances, account.positions)
-    weights = weigh(parameters, prices, account.positions)
-    if mode == "cross":
+def figures(parameters: Parameters, prices: Prices, pool: Pool, mode: str) -> Figures:
+    """Isolated margin is computed as cross margin is: what differs is what a pool holds."""
+    worth = equity(parameters, prices, mode, pool.balances, pool.positions)
+    weights = weigh(parameters, prices, pool.positions)
+    if mode != "portfolio":
         gross, net = (round_up_6(x) for x in gross_and_net(weights))
         return Figures(worth, gross, gross, net, "gross")
     model = parameters.model
@@ -644,13 +670,14 @@ def about(account: Account, kind: str, **fields: object) -> Output:
     return {"type": kind, "account_id": account.account_id, **fields}
 
 
-def about_pool(account: Account, kind: str, **fields: object) -> Output:
-    return about(account, kind, pool="", **fields)
+def about_pool(account: Account, pool: Pool, kind: str, **fields: object) -> Output:
+    return about(account, kind, pool=pool.name, **fields)
 
 
-def requirement_computed(account: Account, found: Figures, multiplier: int) -> Output:
+def requirement_computed(account: Account, pool: Pool, found: Figures, multiplier: int) -> Output:
     return about_pool(
         account,
+        pool,
         "margin_requirement_computed",
         mode=account.mode,
         equity=decimal_text(found.equity, 8),
@@ -660,17 +687,21 @@ def requirement_computed(account: Account, found: Figures, multiplier: int) -> O
         net=decimal_text(found.net, 6),
         regime=found.regime,
         ratio=ratio_text(found),
-        band=BANDS[account.band],
+        band=BANDS[pool.band],
         saving=saving_text(found),
     )
 
 
-def liquidation_triggered(account: Account, found: Figures, orders: list[Output]) -> Output:
-    assert account.episode is not None
+def liquidation_orders(
+    account: Account, pool: Pool, kind: str, found: Figures, more: dict[str, object], orders: list[Output]
+) -> Output:
+    assert pool.episode is not None
     return about_pool(
         account,
-        "liquidation_triggered",
-        liquidation_id=account.episode.liquidation_id,
+        pool,
+        kind,
+        liquidation_id=pool.episode.liquidation_id,
+        **more,
         equity=decimal_text(found.equity, 8),
         requirement=decimal_text(found.requirement, 6),
         ratio=ratio_text(found),
@@ -678,11 +709,11 @@ def liquidation_triggered(account: Account, found: Figures, orders: list[Output]
     )
 
 
-def closing_order(instrument: Instrument, size: int, mark: int) -> Output:
+def closing_order(instrument: Instrument, lots: int, mark: int) -> Output:
     return {
         "symbol": instrument.symbol,
-        "side": "sell" if size > 0 else "buy",
-        "quantity": decimal_text(abs(size), instrument.size_precision),
+        "side": "buy" if lots > 0 else "sell",
+        "quantity": decimal_text(abs(lots), instrument.size_precision),
         "mark": decimal_text(mark, instrument.price_precision),
     }
 
@@ -708,7 +739,7 @@ class Reference:
             "index_price": self._index_price,
             "funding_rate": self._funding_rate,
         }
-        self.account_handlers: dict[str, Callable[[Account, Event], list[Output]]] = {
+        self.account_handlers: dict[str, Callable[[Account, Event], Decided]] = {
             "account_opened": self._attestation,
             "identity_verified": self._attestation,
             "security_completed": self._attestation,
@@ -719,7 +750,7 @@ class Reference:
             "balance_adjusted": self._balance_changed,
             "withdrawal_requested": self._withdrawal_requested,
             "trade_executed": self._trade_executed,
-            "margin_transferred": self._unsupported,
+            "margin_transferred": self._margin_transferred,
             "stop_loss_placed": self._unsupported,
             "stop_loss_cancelled": self._unsupported,
         }
@@ -734,7 +765,8 @@ class Reference:
     def conservation(self) -> dict[str, int]:
         """Per asset, all that customers and the house own and owe: zero, or money was made or lost."""
         totals: dict[str, int] = {}
-        owned = [held for account in self.accounts.values() for held in account.balances.items()]
+        pools = [pool for account in self.accounts.values() for pool in pools_of(account)]
+        owned = [held for pool in pools for held in pool.balances.items()]
         for asset, amount in owned + [(asset, amount) for (_, asset), amount in self.houses.items()]:
             totals[asset] = totals.get(asset, 0) + amount
         return totals
@@ -758,9 +790,13 @@ class Reference:
         account_id = event["account_id"]
         account = self.accounts.get(account_id) or Account(account_id)
         check_not_repeated(account, event)
-        outputs = self.account_handlers[event["type"]](account, event)
+        decided, moved = self.account_handlers[event["type"]](account, event)
         self.accounts[account_id] = account
         remember_event(account, event)
+        reviewed, reverted = self._review(account, event["ts"] // DAY_MS)
+        outputs = decided + reviewed
+        for pool in moved or reverted:
+            outputs += self._examine(account, pool, always_publish=True)
         return outputs
 
     def _instrument(self, event: Event) -> Instrument:
@@ -773,8 +809,8 @@ class Reference:
             raise Refused("unknown_asset")
         return self.parameters.assets[event["asset"]]
 
-    def _post(self, account: Account, asset: str, amount: int, house: str) -> None:
-        account.balances[asset] = account.balances.get(asset, 0) + amount
+    def _post(self, pool: Pool, asset: str, amount: int, house: str) -> None:
+        pool.balances[asset] = pool.balances.get(asset, 0) + amount
         self.houses[house, asset] = self.houses.get((house, asset), 0) - amount
 
     # ---- parameters and prices
@@ -782,7 +818,11 @@ class Reference:
     def _risk_parameters_published(self, event: Event) -> list[Output]:
         self.current = admit_parameters(event, self.current)
         self.prices.indexes[self.current.settlement] = UNIT
-        return self._examine_all(self.accounts.values())
+        outputs: list[Output] = []
+        for account in self.accounts.values():
+            reviewed, reverted = self._review(account, event["ts"] // DAY_MS)
+            outputs += reviewed + self._examine_pools(account, always_publish=bool(reverted))
+        return outputs
 
     def _mark_price(self, event: Event) -> list[Output]:
         instrument = self._instrument(event)
@@ -791,7 +831,7 @@ class Reference:
             raise Refused("out_of_order")
         self.prices.marks[symbol] = mark
         self.prices.mark_ts[symbol] = event["ts"]
-        return self._examine_all(self._holders(symbol))
+        return self._examine_where(lambda pool: symbol in pool.positions)
 
     def _index_price(self, event: Event) -> list[Output]:
         asset, index = self._asset(event).name, scaled(event["price"], 8)
@@ -801,7 +841,7 @@ class Reference:
             raise Refused("out_of_order")
         self.prices.indexes[asset] = index
         self.prices.index_ts[asset] = event["ts"]
-        return self._examine_all(owner for owner in self.accounts.values() if owner.balances.get(asset))
+        return self._examine_where(lambda pool: pool.balances.get(asset, 0) != 0)
 
     def _funding_rate(self, event: Event) -> list[Output]:
         symbol, rate = self._instrument(event).symbol, scaled(event["rate"], 8)
@@ -809,25 +849,22 @@ class Reference:
         if event["ts"] <= last_ts:
             raise Refused("duplicate_event" if event["ts"] == last_ts else "out_of_order")
         self.prices.funding_ts[symbol] = event["ts"]
-        holders = self._holders(symbol)
-        for holder in holders:
-            value = position_value(self.parameters, self.prices, symbol, holder.positions[symbol])
-            self._post(holder, self.parameters.settlement, -toward_zero(value * rate, UNIT), "funding")
-        return self._examine_all(holders)
-
-    def _holders(self, symbol: str) -> list[Account]:
-        return [account for account in self.accounts.values() if symbol in account.positions]
+        for pool in [pool for account in self.accounts.values() for pool in pools_of(account)]:
+            if symbol in pool.positions:
+                value = position_value(self.parameters, self.prices, symbol, pool.positions[symbol])
+                self._post(pool, self.parameters.settlement, -toward_zero(value * rate, UNIT), "funding")
+        return self._examine_where(lambda pool: symbol in pool.positions)
 
     # ---- accounts, money and trades
 
-    def _attestation(self, account: Account, event: Event) -> list[Output]:
+    def _attestation(self, account: Account, event: Event) -> Decided:
         account.identity_verified |= event["type"] == "identity_verified"
         account.security_completed |= event["type"] == "security_completed"
         account.experience_attested |= event["type"] == "experience_attested"
         account.disclosure_version = max(account.disclosure_version, event.get("version", 0))
-        return []
+        return [], []
 
-    def _unsupported(self, _account: Account, event: Event) -> list[Output]:
+    def _unsupported(self, _account: Account, event: Event) -> Decided:
         """A fault that can be named more closely is named: the sender has that to mend either way."""
         if "symbol" in event:
             instrument = self._instrument(event)
@@ -835,15 +872,15 @@ class Reference:
             scaled(event.get("amount", "0"), 8)
         raise Refused("unsupported")
 
-    def _balance_changed(self, account: Account, event: Event) -> list[Output]:
+    def _balance_changed(self, account: Account, event: Event) -> Decided:
         asset = self._asset(event)
-        self._post(account, asset.name, scaled(event["amount"], asset.precision), "external")
-        return self._examine(account, always_publish=True)
+        self._post(account.own, asset.name, scaled(event["amount"], asset.precision), "external")
+        return [], [account.own]
 
-    def _withdrawal_requested(self, account: Account, event: Event) -> list[Output]:
+    def _withdrawal_requested(self, account: Account, event: Event) -> Decided:
         asset, withdrawal_id = self._asset(event), event["withdrawal_id"]
         amount = scaled(event["amount"], asset.precision)
-        reasons = self._withdrawal_objections(account, withdrawal_id, asset.name, amount)
+        reasons = self._withdrawal_objections(account, event, asset.name, amount)
         remember_withdrawal(account, withdrawal_id)
         decided = {
             "withdrawal_id": withdrawal_id,
@@ -851,125 +888,387 @@ class Reference:
             "amount": decimal_text(amount, asset.precision),
         }
         if reasons:
-            return [about(account, "withdrawal_rejected", **decided, reason=reasons[0], reasons=reasons)]
-        self._post(account, asset.name, -amount, "external")
-        approved = about(account, "withdrawal_approved", **decided)
-        return [approved, *self._examine(account, always_publish=True)]
+            return [about(account, "withdrawal_rejected", **decided, reason=reasons[0], reasons=reasons)], []
+        self._post(account.own, asset.name, -amount, "external")
+        return [about(account, "withdrawal_approved", **decided)], [account.own]
 
-    def _withdrawal_objections(
-        self, account: Account, withdrawal_id: str, asset: str, amount: int
-    ) -> list[str]:
-        balance = account.balances.get(asset, 0)
-        afterwards = {**account.balances, asset: balance - amount}
-        found = self._figures(account, account.mode)
-        worth = equity(self.parameters, self.prices, account.mode, afterwards, account.positions)
+    def _withdrawal_objections(self, account: Account, event: Event, asset: str, amount: int) -> list[str]:
+        own = account.own
+        balance = own.balances.get(asset, 0)
+        afterwards = {**own.balances, asset: balance - amount}
+        found = self._figures(own, account.mode)
+        worth = equity(self.parameters, self.prices, account.mode, afterwards, own.positions)
         objections = {
-            "liquidating": account.episode is not None,
-            "duplicate_withdrawal": withdrawal_id in account.withdrawal_ids,
+            "liquidating": own.episode is not None,
+            "duplicate_withdrawal": event["withdrawal_id"] in account.withdrawal_ids,
             "insufficient_balance": amount > balance,
             "insufficient_margin": self._falls_short(worth, found.requirement),
+            "eligibility_lost": bool(self._conditions_lost(account, event["ts"] // DAY_MS)),
         }
         return [reason for reason, applies in objections.items() if applies]
 
-    def _margin_mode_requested(self, account: Account, event: Event) -> list[Output]:
+    def _margin_mode_requested(self, account: Account, event: Event) -> Decided:
         previous, mode = account.mode, event["mode"]
         if mode == previous:
-            return []
-        reasons = self._mode_objections(account, mode, event["ts"] // DAY_MS)
+            return [], []
+        afterwards = self._in_mode(account, mode)
+        reasons = self._mode_objections(account, afterwards, event["ts"] // DAY_MS)
         if reasons:
-            return [about(account, "margin_mode_rejected", mode=mode, reason=reasons[0], reasons=reasons)]
-        account.mode = mode
-        changed = about(account, "margin_mode_changed", **{"from": previous, "to": mode})
-        return [changed, *self._examine(account, always_publish=True)]
+            return [about(account, "margin_mode_rejected", mode=mode, reason=reasons[0], reasons=reasons)], []
+        change = {"from": previous, "to": mode}
+        if any(pool.positions for pool in pools_of(account)):
+            change["requirement_before"] = decimal_text(self._required(account), 6)
+            change["requirement_after"] = decimal_text(self._required(afterwards), 6)
+        for pool in pools_of(afterwards):
+            before = account.isolated.setdefault(pool.name, pool) if pool.name else account.own
+            before.balances, before.positions = pool.balances, pool.positions
+        account.mode, account.eligibility_lost = mode, False
+        return [about(account, "margin_mode_changed", **change)], pools_of(account)
 
-    def _mode_objections(self, account: Account, mode: str, day: int) -> list[str]:
-        reasons = ["liquidating"] if account.episode else []
+    def _conditions_lost(self, account: Account, day: int) -> list[str]:
+        terms = self.parameters.eligibility
+        if account.mode != "portfolio" or terms.review != "continuous":
+            return []
+        return ineligibilities(account, terms, self._figures(account.own, "portfolio").equity, day)
+
+    def _review(self, account: Account, day: int) -> Decided:
+        """Lost or regained is said once; one who has lost it and is flat is back in cross mode."""
+        unmet, outputs = self._conditions_lost(account, day), []
+        if unmet and not account.eligibility_lost:
+            outputs.append(about(account, "portfolio_eligibility_lost", reasons=unmet))
+        if account.eligibility_lost and not unmet:
+            outputs.append(about(account, "portfolio_eligibility_restored"))
+        account.eligibility_lost = bool(unmet)
+        if not unmet or account.own.positions or account.own.episode:
+            return outputs, []
+        account.mode, account.eligibility_lost = "cross", False
+        reverted = about(account, "margin_mode_changed", **{"from": "portfolio", "to": "cross"})
+        return [*outputs, reverted], [account.own]
+
+    def _in_mode(self, account: Account, mode: str) -> Account:
+        """The account as it would be: all in its own pool, or each position apart with its collateral."""
+        after = Account(account.account_id, mode, isolated={name: Pool(name) for name in account.isolated})
+        for pool in pools_of(account):
+            after.own.positions.update(pool.positions)
+            for asset, balance in pool.balances.items():
+                after.own.balances[asset] = after.own.balances.get(asset, 0) + balance
         if mode == "isolated":
-            return [*reasons, "unsupported"]
-        found = self._figures(account, mode)
-        if mode == "portfolio":
-            reasons += ineligibilities(account, self.parameters.eligibility, found.equity, day)
+            settlement = self.parameters.settlement
+            for symbol, position in after.own.positions.items():
+                after.isolated[symbol] = Pool(symbol, positions={symbol: position})
+                self._move_margin(after, symbol, max(0, self._lacking(after.isolated[symbol])))
+            after.own.positions = {}
+            after.own.balances.setdefault(settlement, 0)
+        return after
+
+    def _mode_objections(self, account: Account, afterwards: Account, day: int) -> list[str]:
+        reasons = ["liquidating"] if any(pool.episode for pool in pools_of(account)) else []
+        if afterwards.mode == "portfolio":
+            worth = self._figures(afterwards.own, "portfolio").equity
+            reasons += ineligibilities(account, self.parameters.eligibility, worth, day)
+        settlement = self.parameters.settlement
+        moved = any(pool.balances.get(settlement) for pool in afterwards.isolated.values())
+        if moved and afterwards.own.balances[settlement] < 0:
+            reasons.append("insufficient_balance")
+        found = self._figures(afterwards.own, afterwards.mode)
         if self._falls_short(found.equity, found.requirement):
             reasons.append("insufficient_margin")
         return reasons
 
-    def _trade_executed(self, account: Account, event: Event) -> list[Output]:
-        instrument, settlement = self._instrument(event), self.parameters.settlement
+    def _required(self, account: Account) -> int:
+        return sum(self._figures(pool, account.mode).requirement for pool in pools_of(account))
+
+    def _trade_executed(self, account: Account, event: Event) -> Decided:
+        instrument = self._instrument(event)
         symbol, price = instrument.symbol, scaled(event["price"], instrument.price_precision)
         quantity, fee = scaled(event["quantity"], instrument.size_precision), scaled(event["fee"], 8)
         signed, unit_value = quantity if event["side"] == "buy" else -quantity, price * instrument.to_value
-        position, realised = fill(account.positions.pop(symbol, Position()), signed, unit_value)
-        if position.size:
-            account.positions[symbol] = position
         self.prices.marks.setdefault(symbol, price)
-        self._post(account, settlement, -fee, "fees")
-        self._post(account, settlement, realised, f"clearing:{symbol}")
+        pool, outputs = account.own, []
+        if account.mode == "isolated":
+            pool = account.isolated.setdefault(symbol, Pool(symbol))
+            outputs = self._fill_isolated(account, pool, signed, unit_value, fee)
+        else:
+            self._fill(pool, symbol, signed, unit_value)
+            self._post(pool, self.parameters.settlement, -fee, "fees")
         remember_fill(account, event["ts"] // DAY_MS, quantity * unit_value)
-        if account.episode and account.episode.liquidation_id == event.get("liquidation_id"):
-            reduce_order(account.episode, symbol, signed, unit_value)
-        return self._examine(account, always_publish=True)
+        if pool.episode and pool.episode.liquidation_id == event.get("liquidation_id"):
+            reduce_order(pool.episode, symbol, signed, unit_value)
+        allocated = any(output["type"] == "margin_allocated" for output in outputs)
+        return outputs, [account.own, pool] if allocated else [pool]
+
+    def _fill(self, pool: Pool, symbol: str, signed: int, unit_value: int) -> None:
+        position, realised = fill(pool.positions.pop(symbol, Position()), signed, unit_value)
+        if position.size:
+            pool.positions[symbol] = position
+        self._post(pool, self.parameters.settlement, realised, f"clearing:{symbol}")
+
+    # ---- isolated positions
+
+    def _fill_isolated(
+        self, account: Account, pool: Pool, signed: int, unit_value: int, fee: int
+    ) -> list[Output]:
+        """As two fills, one that closes and one that opens: between them nothing is owed and nothing held."""
+        size = pool.positions.get(pool.name, Position()).size
+        closing = max(-abs(size), -abs(signed)) if size * signed < 0 else 0
+        closing = closing if size > 0 else -closing
+        before = self._lacking(pool)
+        self._post(pool, self.parameters.settlement, -fee, "fees")
+        if closing:
+            self._fill(pool, pool.name, closing, unit_value)
+        outputs = self._make_good(account, pool) if closing else []
+        if closing and not pool.positions:
+            before = self._lacking(pool)
+        if signed != closing:
+            self._fill(pool, pool.name, signed - closing, unit_value)
+            added, free = self._lacking(pool) - max(0, before), self._free(account)
+            if pool.episode is None and min(added, free) > 0:
+                outputs.append(self._allocate(account, pool, min(added, free)))
+        return outputs + self._return_margin(account, pool)
+
+    def _make_good(self, account: Account, pool: Pool) -> list[Output]:
+        settlement = self.parameters.settlement
+        debt = -pool.balances.get(settlement, 0)
+        if pool.positions or pool.episode or debt <= 0:
+            return []
+        self._post(pool, settlement, debt, "insurance")
+        drawn = {"asset": settlement, "amount": decimal_text(debt, 8)}
+        return [about_pool(account, pool, "insurance_fund_drawn", **drawn)]
+
+    def _return_margin(self, account: Account, pool: Pool) -> list[Output]:
+        left = pool.balances.get(self.parameters.settlement, 0)
+        idle = pool.name and not pool.positions and not pool.episode
+        return [self._allocate(account, pool, -left)] if idle and left > 0 else []
+
+    def _allocate(self, account: Account, pool: Pool, amount: int) -> Output:
+        self._move_margin(account, pool.name, amount)
+        return about(account, "margin_allocated", symbol=pool.name, amount=decimal_text(amount, 8))
+
+    def _move_margin(self, account: Account, symbol: str, amount: int) -> None:
+        settlement = self.parameters.settlement
+        for pool, change in ((account.own, -amount), (account.isolated[symbol], amount)):
+            pool.balances[settlement] = pool.balances.get(settlement, 0) + change
+
+    def _lacking(self, pool: Pool) -> int:
+        found = self._figures(pool, "isolated")
+        return initial_margin(found.requirement, self.parameters.initial_multiplier) * 100 - found.equity
+
+    def _free(self, account: Account) -> int:
+        worth = self._figures(account.own, "isolated").equity
+        return min(worth, account.own.balances.get(self.parameters.settlement, 0))
+
+    def _margin_transferred(self, account: Account, event: Event) -> Decided:
+        symbol, amount = self._instrument(event).symbol, scaled(event["amount"], 8)
+        reasons = self._transfer_objections(account, symbol, amount)
+        asked = {"symbol": symbol, "amount": decimal_text(amount, 8)}
+        if reasons:
+            rejected = {**asked, "reason": reasons[0], "reasons": reasons}
+            return [about(account, "margin_transfer_rejected", **rejected)], []
+        self._move_margin(account, symbol, amount)
+        pools = [account.own, account.isolated[symbol]]
+        return [about(account, "margin_transfer_approved", **asked)], pools
+
+    def _transfer_objections(self, account: Account, symbol: str, amount: int) -> list[str]:
+        if account.mode != "isolated":
+            return ["not_isolated"]
+        pool = account.isolated.get(symbol, Pool())
+        if not pool.positions:
+            return ["no_position"]
+        source = account.own if amount > 0 else pool
+        objections = {
+            "liquidating": amount < 0 and pool.episode is not None,
+            "insufficient_balance": source.balances.get(self.parameters.settlement, 0) < abs(amount),
+            "insufficient_margin": -self._lacking(source) < abs(amount),
+        }
+        return [reason for reason, applies in objections.items() if applies]
 
     # ---- examination: requirement, band, liquidation
 
-    def _figures(self, account: Account, mode: str) -> Figures:
-        return figures(self.parameters, self.prices, account, mode)
+    def _figures(self, pool: Pool, mode: str) -> Figures:
+        return figures(self.parameters, self.prices, pool, mode)
 
     def _falls_short(self, worth: int, requirement: int) -> bool:
         return worth < initial_margin(requirement, self.parameters.initial_multiplier) * 100
 
-    def _examine_all(self, accounts: Iterable[Account]) -> list[Output]:
-        return [output for account in accounts for output in self._examine(account)]
+    def _examine_where(self, is_touched: Callable[[Pool], bool]) -> list[Output]:
+        touched = [
+            (account, pool)
+            for account in self.accounts.values()
+            for pool in pools_of(account)
+            if is_touched(pool)
+        ]
+        return [output for account, pool in touched for output in self._examine(account, pool)]
 
-    def _examine(self, account: Account, always_publish: bool = False) -> list[Output]:
-        found = self._figures(account, account.mode)
-        previous, account.band = account.band, next_band(self.parameters, found, account.band)
-        moved = account.band != previous
+    def _examine_pools(self, account: Account, always_publish: bool) -> list[Output]:
         outputs: list[Output] = []
-        if always_publish or moved or out_of_tolerance(self.parameters, found, account.published):
-            account.published = found
-            outputs.append(requirement_computed(account, found, self.parameters.initial_multiplier))
-        if moved:
-            change = {"from": BANDS[previous], "to": BANDS[account.band], "ratio": ratio_text(found)}
-            outputs.append(about_pool(account, "margin_band_changed", **change))
-        return outputs + self._liquidate(account, found)
+        for pool in pools_of(account):
+            outputs += self._examine(account, pool, always_publish)
+        return outputs
 
-    def _liquidate(self, account: Account, found: Figures) -> list[Output]:
-        episode = account.episode
+    def _examine(self, account: Account, pool: Pool, always_publish: bool = False) -> list[Output]:
+        found = self._figures(pool, account.mode)
+        previous, pool.band = pool.band, next_band(self.parameters, found, pool.band)
+        moved = pool.band != previous
+        outputs: list[Output] = []
+        if always_publish or moved or out_of_tolerance(self.parameters, found, pool.published):
+            pool.published = found
+            outputs.append(requirement_computed(account, pool, found, self.parameters.initial_multiplier))
+        if moved:
+            change = {"from": BANDS[previous], "to": BANDS[pool.band], "ratio": ratio_text(found)}
+            outputs.append(about_pool(account, pool, "margin_band_changed", **change))
+        return outputs + self._liquidate(account, pool, found)
+
+    def _liquidate(self, account: Account, pool: Pool, found: Figures) -> list[Output]:
+        episode = pool.episode
         if episode is None:
-            in_danger = account.band == LIQUIDATION and account.positions
-            return [self._trigger(account, found)] if in_danger else []
-        if not account.positions or not any(episode.remaining.values()):
-            return self._complete(account, episode) + self._examine(account)
+            in_danger = pool.band == LIQUIDATION and pool.positions
+            return [self._trigger(account, pool, found)] if in_danger else []
+        if not pool.positions or not any(episode.remaining.values()):
+            if pool.positions and self.parameters.partial and self._ends_short(pool, episode, found):
+                episode.step += 1
+                return [self._order_closing(account, pool, episode, found)]
+            outputs = self._complete(account, pool, episode)
+            returned = self._return_margin(account, pool)
+            rest = self._examine(account, account.own) if returned else []
+            return outputs + returned + rest + self._examine(account, pool)
         if found.requirement > 0 and not below(found, self.parameters.target_ratio):
-            return [self._cancel(account, episode, found)]
+            return [self._cancel(account, pool, episode, found)]
         return []
 
-    def _trigger(self, account: Account, found: Figures) -> Output:
-        sizes = {symbol: account.positions[symbol].size for symbol in sorted(account.positions)}
-        account.episodes += 1
-        remaining = {symbol: -size for symbol, size in sizes.items()}
-        account.episode = Episode(f"{account.account_id}:{account.episodes}", remaining)
-        orders = [
-            closing_order(self.parameters.instruments[symbol], size, self.prices.marks[symbol])
-            for symbol, size in sizes.items()
-        ]
-        return liquidation_triggered(account, found, orders)
+    def _trigger(self, account: Account, pool: Pool, found: Figures) -> Output:
+        pool.episodes += 1
+        owner = f"{account.account_id}/{pool.name}" if pool.name else account.account_id
+        pool.episode = Episode(f"{owner}:{pool.episodes}", {})
+        return self._order_closing(account, pool, pool.episode, found)
 
-    def _cancel(self, account: Account, episode: Episode, found: Figures) -> Output:
-        account.episode = None
+    def _order_closing(self, account: Account, pool: Pool, episode: Episode, found: Figures) -> Output:
+        share, episode.remaining = UNIT, self._closing(pool, UNIT)
+        more: dict[str, object] = {}
+        if self.parameters.partial:
+            share, episode.remaining = self._smallest_closing(account, pool, episode, found)
+            more = {"share": decimal_text(share, 8)}
+        kind = "liquidation_triggered"
+        if episode.step > 1:
+            kind, more = "liquidation_continued", {"step": episode.step, **more}
+        orders = []
+        for symbol, lots in episode.remaining.items():
+            instrument, mark = self.parameters.instruments[symbol], self.prices.marks[symbol]
+            order = closing_order(instrument, lots, mark)
+            if self.parameters.partial and found.gross:
+                bankrupt = self._bankruptcy_price(instrument, pool.positions[symbol], found)
+                order["bankruptcy_price"] = decimal_text(bankrupt, instrument.price_precision)
+            orders.append(order)
+        return liquidation_orders(account, pool, kind, found, more, orders)
+
+    def _closing(self, pool: Pool, share: int) -> dict[str, int]:
+        """That share of every position, rounded up to a lot, with the sign of the trade that closes it."""
+        lots = {}
+        for symbol in sorted(pool.positions):
+            size = pool.positions[symbol].size
+            part = math.ceil(Fraction(abs(size) * share, UNIT))
+            lots[symbol] = -part if size > 0 else part
+        return lots
+
+    def _smallest_closing(
+        self, account: Account, pool: Pool, episode: Episode, found: Figures
+    ) -> tuple[int, dict[str, int]]:
+        """What is closed at the mark moves no equity, so only the requirement is looked at again."""
+        owed = self._fee(pool, episode)
+        share, lots = 0, {}
+        while share < UNIT:
+            share = min(UNIT, share + self.parameters.step)
+            lots = self._closing(pool, share)
+            left = {symbol: Position(held.size + lots[symbol]) for symbol, held in pool.positions.items()}
+            rest = Pool(positions={symbol: held for symbol, held in left.items() if held.size})
+            required = self._figures(rest, account.mode).requirement
+            then = found._replace(equity=found.equity - owed, requirement=required)
+            if not below(then, self.parameters.target_ratio):
+                break
+        return share, lots
+
+    def _ends_short(self, pool: Pool, episode: Episode, found: Figures) -> bool:
+        after_fee = found._replace(equity=found.equity - self._fee(pool, episode))
+        return below(after_fee, self.parameters.target_ratio)
+
+    def _bankruptcy_price(self, instrument: Instrument, held: Position, found: Figures) -> int:
+        mark = self.prices.marks[instrument.symbol]
+        value = position_value(self.parameters, self.prices, instrument.symbol, held)
+        weight = round_up_6(abs(signed_maintenance(value, instrument.brackets)))
+        away = Fraction(found.equity * weight, found.gross * abs(held.size) * instrument.to_value)
+        return max(0, mark - int(away) if held.size > 0 else mark + int(away))
+
+    def _worth(self, pool: Pool) -> int:
+        return sum(balance_value(self.parameters, self.prices, *held) for held in pool.balances.items())
+
+    def _fee(self, pool: Pool, episode: Episode) -> int:
+        return min(self._full_fee(episode), max(0, self._worth(pool)))
+
+    def _full_fee(self, episode: Episode) -> int:
+        return self.parameters.fee_rate * episode.closed_notional // UNIT
+
+    # ---- conversion of collateral
+
+    def _convert(self, account: Account, pool: Pool, needed: int) -> list[Output]:
+        settlement, outputs = self.parameters.settlement, []
+        for asset in sorted(pool.balances):
+            debt = -pool.balances[asset]
+            cost = -balance_value(self.parameters, self.prices, asset, -debt)
+            if asset != settlement and cost > 0:
+                outputs.append(self._exchange(account, pool, settlement, cost, asset, debt))
+        others = [asset for asset in sorted(pool.balances) if asset != settlement]
+        worth = {asset: self._counted(asset, pool.balances[asset]) for asset in others}
+        for asset in sorted(others, key=lambda asset: -worth[asset]):
+            lacking = needed - pool.balances.get(settlement, 0)
+            if lacking > 0 and worth[asset] > 0:
+                sold = self._smallest_sale(asset, pool.balances[asset], lacking)
+                bought = self._counted(asset, sold)
+                outputs.append(self._exchange(account, pool, asset, sold, settlement, bought))
+        return outputs
+
+    def _counted(self, asset: str, amount: int) -> int:
+        value = balance_value(self.parameters, self.prices, asset, amount)
+        return haircut(value, self.parameters.assets[asset].tiers)
+
+    def _smallest_sale(self, asset: str, balance: int, lacking: int) -> int:
+        """The least amount that counts for what is lacking, or the whole balance."""
+        if self._counted(asset, balance) < lacking:
+            return balance
+        return bisect_left(range(balance), lacking, key=lambda amount: self._counted(asset, amount))
+
+    def _exchange(
+        self, account: Account, pool: Pool, sold: str, given: int, bought: str, taken: int
+    ) -> Output:
+        assert pool.episode is not None
+        self._post(pool, sold, -given, "conversions")
+        self._post(pool, bought, taken, "conversions")
+        assets = self.parameters.assets
+        return about_pool(
+            account,
+            pool,
+            "collateral_converted",
+            liquidation_id=pool.episode.liquidation_id,
+            sold=sold,
+            sold_amount=decimal_text(given, assets[sold].precision),
+            bought=bought,
+            bought_amount=decimal_text(taken, assets[bought].precision),
+        )
+
+    def _cancel(self, account: Account, pool: Pool, episode: Episode, found: Figures) -> Output:
+        pool.episode = None
         ended = {"liquidation_id": episode.liquidation_id, "ratio": ratio_text(found)}
-        return about_pool(account, "liquidation_cancelled", **ended)
+        return about_pool(account, pool, "liquidation_cancelled", **ended)
 
-    def _complete(self, account: Account, episode: Episode) -> list[Output]:
+    def _complete(self, account: Account, pool: Pool, episode: Episode) -> list[Output]:
         settlement, liquidation_id = self.parameters.settlement, episode.liquidation_id
-        worth = sum(balance_value(self.parameters, self.prices, *held) for held in account.balances.items())
-        fee = min(self.parameters.fee_rate * episode.closed_notional // UNIT, max(0, worth))
-        shortfall = max(0, -worth)
-        self._post(account, settlement, shortfall - fee, "insurance")
-        account.episode = None
+        converted = self._convert(account, pool, self._full_fee(episode)) if self.parameters.partial else []
+        fee, shortfall = self._fee(pool, episode), max(0, -self._worth(pool))
+        if self.parameters.partial and pool.positions:
+            shortfall = 0
+        self._post(pool, settlement, shortfall - fee, "insurance")
+        pool.episode = None
         ended = {"fee": decimal_text(fee, 8), "shortfall": decimal_text(shortfall, 8)}
-        outputs = [about_pool(account, "liquidation_completed", liquidation_id=liquidation_id, **ended)]
+        outputs = [about_pool(account, pool, "liquidation_completed", liquidation_id=liquidation_id, **ended)]
         if shortfall:
             drawn = {"liquidation_id": liquidation_id, "asset": settlement, "amount": ended["shortfall"]}
-            outputs.append(about_pool(account, "insurance_fund_drawn", **drawn))
-        return outputs
+            outputs.append(about_pool(account, pool, "insurance_fund_drawn", **drawn))
+        return converted + outputs

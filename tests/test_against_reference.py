@@ -21,7 +21,7 @@ from worlds import (
     closing_trades,
     histories,
     model,
-    of_type,
+    orders_to_close,
     parameters,
     random_history,
 )
@@ -65,9 +65,12 @@ def told_with_a_liquidator(seed: int, share: int) -> Counter[str]:
     state, reference, seen = State(), Reference(), Counter[str]()
     for event in random_history(seed, 400):
         outputs = compare(state, reference, event)
-        for triggered in of_type(outputs, "liquidation_triggered"):
-            for trade in closing_trades(triggered, share):
-                outputs += compare(state, reference, trade)
+        waiting = orders_to_close(outputs)
+        while waiting:
+            for trade in closing_trades(waiting.pop(0), share):
+                told = compare(state, reference, trade)
+                waiting += orders_to_close(told)
+                outputs += told
         seen.update(output["type"] for output in outputs)
     return seen
 

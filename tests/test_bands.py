@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.bands import BANDS, margin_ratio, next_band
-from ledger.examination import Cause, examine
+from ledger.booking import Cause
+from ledger.examination import examine
 from ledger.rulebook import BandLimits
 from ledger.snapshots import state_hash
 from worlds import Event, Output, World, flat_rate, histories, of_type, only

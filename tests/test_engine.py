@@ -26,12 +26,12 @@ ACCOUNT_EVENTS: dict[str, dict[str, Any]] = {
     "deposit_received": {"asset": "USDT", "amount": "1"},
     "balance_adjusted": {"asset": "USDT", "amount": "-1", "reason": "x"},
     "withdrawal_requested": {"withdrawal_id": "w", "asset": "USDT", "amount": "1"},
+    "margin_transferred": {"symbol": "BTC-PERP", "amount": "1"},
     "trade_executed": FILL,
 }
 NOT_YET: dict[str, dict[str, Any]] = {
     "stop_loss_placed": STOP,
     "stop_loss_cancelled": {"stop_id": "s"},
-    "margin_transferred": {"symbol": "BTC-PERP", "amount": "1"},
 }
 PRICES: dict[str, dict[str, Any]] = {
     "mark_price": {"symbol": "BTC-PERP", "price": "1"},

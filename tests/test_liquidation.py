@@ -5,8 +5,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from ledger.liquidation import closing_event_id
 from ledger.valuation import plain_value
-from worlds import Event, Output, World, closing_trades, flat_rate, histories, of_type, only
+from schemas.units import is_identifier
+from worlds import (
+    Event,
+    Output,
+    World,
+    closing_trades,
+    flat_rate,
+    histories,
+    of_type,
+    only,
+    orders_to_close,
+)
 
 TRIGGERED, COMPLETED, CANCELLED = "liquidation_triggered", "liquidation_completed", "liquidation_cancelled"
 DRAWN, COMPUTED, CHANGED = "insurance_fund_drawn", "margin_requirement_computed", "margin_band_changed"
@@ -351,6 +363,21 @@ def test_bands_are_told_while_it_is_open() -> None:
     assert kinds(world.marks(BTC="98600")) == [COMPUTED, CHANGED]
 
 
+# ---------- the trades that close it
+
+
+def test_a_closing_trade_is_named_after_its_order() -> None:
+    assert closing_event_id("ann:1", BTC) == "ann:1:BTC-PERP"
+    assert closing_event_id("ann:1", BTC, 3) == "ann:1:BTC-PERP:3"
+
+
+@pytest.mark.parametrize("name", ["ann/BTC-PERP:1", "a" * 64 + ":1"])
+def test_where_that_is_no_event_id_a_digest_is(name: str) -> None:
+    ids = {closing_event_id(name, symbol, step) for symbol in (BTC, ETH) for step in (1, 2)}
+    assert len(ids) == 4
+    assert all(is_identifier(event_id) for event_id in ids)
+
+
 # ---------- a law
 
 
@@ -359,9 +386,20 @@ def test_a_liquidation_closed_at_its_marks_ends_once_and_leaves_no_debt(history:
     world = World(history[0])
     for event in history[1:]:
         for told in of_type(world.offer(event), TRIGGERED):
-            outputs = [output for trade in closing_trades(told) for output in closing(world, trade)]
+            outputs = closed_to_the_end(world, told)
             ended = [output for output in outputs if output.get("liquidation_id") == told["liquidation_id"]]
             assert len([output for output in ended if output["type"] in {COMPLETED, CANCELLED}]) == 1
+
+
+def closed_to_the_end(world: World, told: Output) -> list[Output]:
+    """All that is said while every order is filled, those of later steps too."""
+    outputs, waiting = [], [told]
+    while waiting:
+        for trade in closing_trades(waiting.pop(0)):
+            said = closing(world, trade)
+            outputs += said
+            waiting += orders_to_close(said)
+    return outputs
 
 
 def closing(world: World, trade: Event) -> list[Output]:

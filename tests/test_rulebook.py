@@ -98,10 +98,13 @@ def republished(world: World, published: Event) -> Refusal:
     return world.refuses(published["type"], **{name: published[name] for name in published if name != "type"})
 
 
-def test_liquidation_in_part_is_not_supported_yet() -> None:
+@pytest.mark.parametrize("step", ["0", "0.00999999"])
+def test_liquidation_in_part_takes_a_hundred_steps_at_most(step: str) -> None:
     with pytest.raises(Refusal) as caught:
-        World(parameters(liquidation=LIQUIDATION | {"mode": "partial"}))
-    assert (caught.value.reason, caught.value.field) == (Reason.UNSUPPORTED, "liquidation.mode")
+        World(parameters(liquidation=LIQUIDATION | {"mode": "partial", "step": step}))
+    assert (caught.value.reason, caught.value.field) == (Reason.UNSOUND_PARAMETERS, "liquidation.step")
+    World(parameters(liquidation=LIQUIDATION | {"mode": "partial", "step": "0.01"}))
+    World(parameters(liquidation=LIQUIDATION | {"mode": "full", "step": step}))
 
 
 SOUND: dict[str, Event] = {

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 from ledger.engine import apply
 from ledger.state import State
 from logs import contents, ledger_of, published, run_shard
-from processors.agents.treasury import venue_fund
+from processors.agents.fund import legs_of, report
 from processors.follower import Follower
+from processors.journal import Journal
 from processors.sqlite import SqliteJournal
 from schemas.canonical import canonical_json, encode, to_plain
 from schemas.refusals import Refusal
+from schemas.treasury import AutoDeleverageRequested, InsuranceFundComputed
 from schemas.units import SETTLEMENT_PRECISION, ExactDecimal
 from schemas.wire import decode
-from worlds import Event, Output, closing_trades, of_type, random_history
+from worlds import Event, Output, World, closing_trades, flat_rate, orders_to_close, random_history
 
 SHARDS = 3
 MOVES = {"liquidation_completed": "fee", "insurance_fund_drawn": "amount"}
@@ -43,7 +46,7 @@ def stormy_history() -> list[Event]:
 
 
 def closings(state: State, event: Event) -> list[Event]:
-    triggered = of_type(told(state, event), "liquidation_triggered")
+    triggered = orders_to_close(told(state, event))
     trades = [trade for trigger in triggered for trade in closing_trades(trigger)]
     for trade in trades:
         told(state, trade)
@@ -57,9 +60,14 @@ def told(state: State, event: Event) -> list[Output]:
         return []
 
 
+def move(**changes: object) -> Output:
+    return {"type": "insurance_fund_drawn", "shard": 0, "cause": "ann:1:BTC-PERP", "ts": 5} | changes
+
+
 async def test_the_fund_is_the_fees_less_what_was_drawn_over_all_shards(tmp_path: Path) -> None:
     followers, moves = await venue(tmp_path)
-    fund = venue_fund(followers, {"shard": 0, "liquidation_id": "ann:1", "ts": 5})
+    fund, *_ = report(followers, move(), [])
+    assert isinstance(fund, InsuranceFundComputed)
     fees = sum(Fraction(move["fee"]) for move in moves if move["type"] == "liquidation_completed")
     drawn = sum(Fraction(move["amount"]) for move in moves if move["type"] == "insurance_fund_drawn")
     assert fees > 0
@@ -70,14 +78,66 @@ async def test_the_fund_is_the_fees_less_what_was_drawn_over_all_shards(tmp_path
 
 async def test_it_says_from_which_pages_it_can_be_computed_again(tmp_path: Path) -> None:
     followers, _ = await venue(tmp_path)
-    said = json.loads(encode(venue_fund(followers, {"shard": 1, "liquidation_id": "bob:2", "ts": 7})))
+    said = json.loads(encode(report(followers, move(shard=1, cause="bob:2:BTC-PERP", ts=7), [])[0]))
     pages = [await follower._journal.page_count(number) - 1 for number, follower in enumerate(followers)]
     assert [(shard["shard"], shard["page"]) for shard in said["shards"]] == list(enumerate(pages))
-    assert (said["cause"], said["ts"], said["asset"]) == ("bob:2", 7, "USDT")
+    assert (said["cause"], said["ts"], said["asset"]) == ("bob:2:BTC-PERP", 7, "USDT")
 
 
 async def test_a_shard_without_parameters_has_no_fund(tmp_path: Path) -> None:
     followers = [Follower(SqliteJournal.create(tmp_path / "a"), 0)]
     busy, _ = await venue(tmp_path / "b")
-    fund = venue_fund([busy[0], *followers], {"shard": 0, "liquidation_id": "ann:1", "ts": 5})
+    fund, *_ = report([busy[0], *followers], move(), [])
     assert fund.shards[1].balance == ExactDecimal.of(0, SETTLEMENT_PRECISION)
+
+
+def fund_with(insurance: str) -> list[Follower]:
+    """Two shards: in the first insurance holds this; in the second stand those who won, and one who lost."""
+    lost, won = World(flat_rate()), World(flat_rate())
+    for world in (lost, won):
+        world.marks(BTC="100000")
+    for account, side in (("bob", won.sell), ("cyd", won.sell), ("dan", won.buy)):
+        won.deposit(account, "90000" if account == "cyd" else "50000")
+        side(account, "BTC-PERP", "1", "100000")
+    won.marks(BTC="90000")
+    for world, share in ((lost, insurance), (won, "0")):
+        world.state.book.house["insurance", "USDT"] = int(share) * 10**SETTLEMENT_PRECISION
+    followers = []
+    for number, world in enumerate((lost, won)):
+        followers.append(Follower(cast("Journal", None), number))
+        followers[-1].state = world.state
+    return followers
+
+
+def test_while_the_fund_holds_something_nobody_is_deleveraged() -> None:
+    assert len(report(fund_with("0"), move(), [("BTC-PERP", "short")])) == 1
+
+
+def test_when_it_is_empty_the_winners_of_all_shards_are_ranked() -> None:
+    _, request = report(fund_with("-7"), move(), [("BTC-PERP", "short")])
+    assert isinstance(request, AutoDeleverageRequested)
+    assert (request.symbol, request.side, request.missing.text()) == ("BTC-PERP", "short", "7")
+    # Both have won the same; the one with less equity is geared higher.
+    assert [
+        (rank.account_id, rank.shard, rank.size.text(), rank.unrealised.text()) for rank in request.ranking
+    ] == [
+        ("bob", 1, "-1", "10000"),
+        ("cyd", 1, "-1", "10000"),
+    ]
+    assert request.ranking[0].priority > request.ranking[1].priority
+
+
+def test_the_legs_of_a_draw_are_those_of_its_liquidation_and_no_other() -> None:
+    def said(identity: str, *orders: tuple[str, str]) -> Output:
+        plain = [{"symbol": symbol, "side": side} for symbol, side in orders]
+        return {"type": "liquidation_triggered", "liquidation_id": identity, "orders": plain}
+
+    published = [
+        said("ann:1", ("BTC-PERP", "sell"), ("ETH-PERP", "buy")),
+        said("ann:1", ("BTC-PERP", "sell")),
+        said("bob:1", ("DOGE-PERP", "sell")),
+        {"type": "liquidation_completed", "liquidation_id": "ann:1"},
+    ]
+    legs = [("BTC-PERP", "short"), ("ETH-PERP", "long")]
+    assert legs_of(move(liquidation_id="ann:1"), published) == legs
+    assert legs_of(move(), published) == []

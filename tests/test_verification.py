@@ -11,11 +11,13 @@ from processors.audit.verification import Difference
 from processors.sqlite import SqliteJournal
 from worlds import random_history
 
+HISTORY = random_history(3, 30)
+
 
 @pytest.fixture
 async def ledger(tmp_path: Path) -> Path:
     """A small journal: 30 events and an opening, in pages of three."""
-    folder = ledger_of(tmp_path, random_history(3, 30))
+    folder = ledger_of(tmp_path, HISTORY)
     await run_shard(folder, options=small_pages())
     return folder
 
@@ -34,14 +36,14 @@ async def found_after(ledger: Path, *statements: str) -> Difference:
 async def test_a_whole_journal_is_whole(ledger: Path) -> None:
     report = await verified(ledger)
     assert report.difference is None
-    assert report.entries == 47
+    assert report.entries == len(HISTORY)
     assert report.snapshots == 2
 
 
 async def test_a_changed_output_is_found_with_both_versions(ledger: Path) -> None:
-    change = "UPDATE outputs SET body = replace(body, 'healthy', 'wealthy') WHERE page = 5 AND place = 1"
+    change = "UPDATE outputs SET body = replace(body, 'healthy', 'wealthy') WHERE page = 4 AND place = 1"
     found = await found_after(ledger, change)
-    assert (found.page, found.entry) == (5, 1)
+    assert (found.page, found.entry) == (4, 1)
     assert "healthy" in found.expected
     assert "wealthy" in found.found
 

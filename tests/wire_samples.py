@@ -188,6 +188,7 @@ def _parameters() -> dict[str, st.SearchStrategy[Any]]:
             fills=counts,
             trading_days=counts,
             disclosure_version=counts,
+            review=st.sampled_from([None, "request", "continuous"]),
         ),
         "liquidation": _objects(
             mode=st.sampled_from(["full", "partial"]), fee_rate=shares, target_ratio=positive, step=shares

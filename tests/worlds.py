@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ledger.bands import BANDS
 from ledger.engine import apply
+from ledger.liquidation import closing_event_id
 from ledger.rulebook import Rulebook, compile_rulebook
 from ledger.state import State
 from ledger.valuation import Figures, evaluate
@@ -207,6 +208,9 @@ class World:
         book, market, rules = self.state.book, self.state.market, self.state.rules
         return evaluate(book, market, rules, [self.pool(account)])[0]
 
+    def figures_of(self, pool: int) -> Figures:
+        return evaluate(self.state.book, self.state.market, self.state.rules, [pool])[0]
+
     def band(self, account: str) -> str:
         return BANDS[self.state.book.pools.band[self.pool(account)]]
 
@@ -230,8 +234,8 @@ def only(outputs: Iterable[Output], kind: str) -> Output:
 
 # --- random histories -----------------------------------------------------------------------------------
 
-_ACCOUNTS = ("ann", "bob", "cyd", "dan")
-_WEALTH = (4_000, 90_000, 3_000, 1_000)
+_ACCOUNTS = ("ann", "bob", "cyd", "dan", "eve")
+_WEALTH = (4_000, 90_000, 3_000, 1_000, 5_000)
 
 
 def histories(max_size: int = 60) -> st.SearchStrategy[list[Event]]:
@@ -252,8 +256,19 @@ def _happenings() -> st.SearchStrategy[Event]:
         st.builds(_adjustment, accounts, st.sampled_from(ASSETS), st.integers(-2_000, 2_000)),
         st.builds(_withdrawal, accounts, st.sampled_from(ASSETS), st.integers(1, 20_000), st.integers(0, 5)),
         st.builds(_mode, accounts, st.sampled_from(("cross", "portfolio", "isolated"))),
+        st.builds(_transfer, accounts, st.sampled_from(SYMBOLS), st.integers(-2_000, 2_000)),
         st.builds(_fact, accounts, st.sampled_from(("account_opened", "identity_verified"))),
-        st.builds(_republished, st.integers(2, 9), st.integers(-10, 10)),
+        _republications(),
+    )
+
+
+def _republications() -> st.SearchStrategy[Event]:
+    return st.builds(
+        _republished,
+        st.integers(2, 9),
+        st.integers(-10, 10),
+        st.sampled_from((0, 0, 3_500)),
+        st.sampled_from(("full", "partial", "partial")),
     )
 
 
@@ -266,7 +281,7 @@ def _trades(accounts: st.SearchStrategy[str]) -> st.SearchStrategy[Event]:
         st.integers(1, 4_000),
         st.integers(60, 140),
         st.integers(-50, 300),
-        st.sampled_from((None, None, "ann:1", "bob:1", "bob:2", "cyd:1")),
+        st.sampled_from((None, None, "ann:1", "bob:1", "bob:2", "cyd:1", "eve/BTC-PERP:1", "eve/ETH-PERP:1")),
     )
 
 
@@ -334,13 +349,26 @@ def _mode(account: str, mode: str) -> Event:
     return {"type": "margin_mode_requested", "account_id": account, "mode": mode}
 
 
+def _transfer(account: str, symbol: str, amount: int) -> Event:
+    return {
+        "type": "margin_transferred",
+        "account_id": account,
+        "symbol": symbol,
+        "amount": str(amount or 1),
+    }
+
+
 def _fact(account: str, kind: str) -> Event:
     return {"type": kind, "account_id": account}
 
 
-def _republished(version: int, rho: int) -> Event:
+def _republished(version: int, rho: int, equity: int, liquidation: str) -> Event:
+    """Other correlations; with `equity` portfolio margin is for those who have that much, for as long."""
     pair = {"a": "ETH", "b": "BTC", "rho": _decimal(rho, 1)}
-    return parameters(version, model=model(correlation=[pair]))
+    terms = eligibility(equity=str(equity), review="continuous") if equity else eligibility()
+    closing = {"mode": liquidation, "fee_rate": "0.005", "target_ratio": "1.3", "step": "0.15"}
+    changes = {"model": model(correlation=[pair]), "eligibility": terms, "liquidation": closing}
+    return parameters(version, **changes)
 
 
 def _numbered(happenings: list[Event]) -> list[Event]:
@@ -353,7 +381,7 @@ def _numbered(happenings: list[Event]) -> list[Event]:
 
 
 def _opening() -> list[Event]:
-    """Prices, and a poor and a rich account in each mode; the first with a hedge, the second with a bet."""
+    """Prices, and accounts in each mode; the first has a hedge, the second a bet, the last isolated ones."""
     return [
         *(_mark(symbol, 100, 1) for symbol in SYMBOLS),
         *(_index(asset, 100) for asset in INDEXES),
@@ -365,7 +393,15 @@ def _opening() -> list[Event]:
         _trade("ann", "ETH-PERP", "sell", 20_000, 100, 0, None),
         _trade("bob", "ETH-PERP", "buy", 40_000, 100, 0, None),
         _trade("cyd", "BTC-PERP", "buy", 500, 100, 0, None),
+        _mode("eve", "isolated"),
+        _trade("eve", "BTC-PERP", "buy", 500, 100, 0, None),
+        _trade("eve", "ETH-PERP", "sell", 20_000, 100, 0, None),
     ]
+
+
+def orders_to_close(outputs: Iterable[Output]) -> list[Output]:
+    """The outputs that ask for positions to be closed."""
+    return [output for output in outputs if "orders" in output]
 
 
 def closing_trades(triggered: Output, share: int = 100) -> list[Event]:
@@ -373,7 +409,9 @@ def closing_trades(triggered: Output, share: int = 100) -> list[Event]:
     return [
         {
             "type": "trade_executed",
-            "event_id": f"{triggered['liquidation_id']}:{order['symbol']}",
+            "event_id": closing_event_id(
+                triggered["liquidation_id"], order["symbol"], triggered.get("step", 1)
+            ),
             "ts": triggered["ts"],
             "account_id": triggered["account_id"],
             "symbol": order["symbol"],
@@ -410,7 +448,14 @@ def _random_happening(dice: Random) -> Event:
         lambda: _funding(symbol, dice.randint(-300, 300)),
         lambda: _deposit(account, asset, dice.randint(1, 20_000)),
         lambda: _withdrawal(account, asset, dice.randint(1, 5_000), dice.randint(0, 99)),
-        lambda: _mode(account, dice.choice(("cross", "portfolio"))),
+        lambda: _mode(account, dice.choice(("cross", "portfolio", "isolated"))),
+        lambda: _transfer(account, symbol, dice.randint(-2_000, 2_000)),
+        lambda: _republished(
+            dice.randint(2, 200),
+            dice.randint(3, 9),
+            dice.choice((0, 3_500)),
+            dice.choice(("full", "partial", "partial")),
+        ),
     )
-    [happening] = dice.choices(choices, weights=(20, 30, 20, 5, 5, 8, 6, 3))
+    [happening] = dice.choices(choices, weights=(20, 30, 20, 5, 5, 8, 6, 3, 5, 2))
     return happening()

@@ -19,6 +19,7 @@ from schemas.events import TradeExecuted
 
 NAME: Final = "liquidator"
 TOPICS: Final = ("liquidations",)
+_ASKS: Final = frozenset({"liquidation_triggered", "liquidation_continued"})
 _ENDS: Final = frozenset({"liquidation_completed", "liquidation_cancelled"})
 log: Final = logging.getLogger(__name__)
 
@@ -30,17 +31,17 @@ def due_trades(
 
     A page may be seen again, or late, and a trade for a liquidation that is over would open a position.
     """
-    triggers, ended = [], set[str]()
+    asking, ended = [], set[str]()
     for said in (json.loads(output.body) for output in of_page):
-        if said["type"] == "liquidation_triggered":
-            triggers.append(said)
+        if said["type"] in _ASKS:
+            asking.append(said)
         elif said["type"] in _ENDS:
             ended.add(said["liquidation_id"])
-    if triggers:
+    if asking:
         later = (json.loads(output.body) for output in afterwards)
         ended |= {said["liquidation_id"] for said in later if said["type"] in _ENDS}
-    due = [trigger for trigger in triggers if trigger["liquidation_id"] not in ended]
-    return [trade for trigger in due for trade in closing_trades(trigger)]
+    due = [asked for asked in asking if asked["liquidation_id"] not in ended]
+    return [trade for asked in due for trade in closing_trades(asked)]
 
 
 class Liquidator:

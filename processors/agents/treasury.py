@@ -1,4 +1,4 @@
-"""The treasury: what the insurance fund of the whole venue holds, over all shards.
+"""The treasury: the insurance fund of the whole venue, over all shards, whenever a liquidation has moved it.
 
 A shard draws on insurance without asking, so its own may be negative; what counts is the sum. The treasury
 follows every shard's journal, whatever part of it this process was given to react to.
@@ -8,51 +8,24 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterable
 from typing import Any, Final
 
-from ledger.book import INSURANCE
-from ledger.pages import Page
-from ledger.state import State
+from ledger.pages import Page, PublishedOutput
+from processors.agents.fund import MOVES, Leg, Output, legs_of, report, winners_when_closing
 from processors.agents.pages import Outputs, insist, pages
 from processors.follower import Follower
 from processors.kafka.cluster import Cluster
 from processors.kafka.journal import KafkaJournal
 from schemas.canonical import encode
-from schemas.treasury import InsuranceFundComputed, ShardFund
-from schemas.units import SETTLEMENT_PRECISION, ExactDecimal
 
 NAME: Final = "treasury"
 TOPICS: Final = ("liquidations",)
-_MOVES: Final = frozenset({"liquidation_completed", "insurance_fund_drawn"})
 log: Final = logging.getLogger(__name__)
 
 
-def fund_of(state: State) -> int:
-    """What a shard's insurance holds of the settlement asset, at precision 8."""
-    return state.book.house[INSURANCE, state.rules.settlement_asset] if state.rulebook else 0
-
-
-def venue_fund(followers: list[Follower], cause: dict[str, Any]) -> InsuranceFundComputed:
-    """The sum over all shards, as of the page that each follower has reached."""
-    funds = [(follower, fund_of(follower.state)) for follower in followers]
-    return InsuranceFundComputed(
-        asset=followers[cause["shard"]].state.rules.settlement_asset,
-        total=_amount(sum(fund for _, fund in funds)),
-        shards=tuple(
-            ShardFund(shard=follower.shard, page=follower.page, balance=_amount(fund))
-            for follower, fund in funds
-        ),
-        cause=cause["liquidation_id"],
-        ts=cause["ts"],
-    )
-
-
-def _amount(units: int) -> ExactDecimal:
-    return ExactDecimal.of(units, SETTLEMENT_PRECISION)
-
-
 class Treasury:
-    """Publishes the fund whenever a liquidation has moved it. `topic` is Faust's."""
+    """Publishes what the fund holds, and who is to be deleveraged when it is empty. `topic` is Faust's."""
 
     def __init__(self, cluster: Cluster, topic: Any) -> None:
         self._cluster = cluster
@@ -72,18 +45,31 @@ class Treasury:
                 await self._journal.aclose()
 
     async def _account_for(self, page: Page) -> None:
-        said = [json.loads(output.body) for output in await self._outputs.of_page(page)]
-        moves = [event for event in said if event["type"] in _MOVES]
+        moves = [said for said in _read(await self._outputs.of_page(page)) if said["type"] in MOVES]
         if not moves:
             return
-        await self._catch_up()
-        fund = venue_fund(self._followers, moves[-1])
-        key = f"{page.shard}-{page.number}".encode()  # the same page again replaces what was said of it
-        await (await self._topic.send(key=key, value=encode(fund)))
-        level = logging.WARNING if fund.total.units < 0 else logging.INFO
-        log.log(level, "insurance fund: %s %s", fund.total.text(), fund.asset)
+        journal = await self._catch_up()
+        move, legs = moves[-1], await self._legs(journal, page, moves)
+        for number, said in enumerate(report(self._followers, move, legs)):
+            # The same page again replaces what was said of it.
+            key = f"{page.shard}-{page.number}-{number}".encode()
+            await (await self._topic.send(key=key, value=encode(said)))
+            log.info("%s", encode(said).decode())
 
-    async def _catch_up(self) -> None:
+    async def _legs(self, journal: KafkaJournal, page: Page, moves: list[Output]) -> list[Leg]:
+        """What was closed by the liquidations that drew on the fund."""
+        draws = [move for move in moves if move["type"] == "insurance_fund_drawn"]
+        if not draws:
+            return []
+        reader = journal.published(page.shard, TOPICS)
+        try:
+            published = list(_read(await reader.after(-1)))
+        finally:
+            await reader.close()
+        found = [leg for draw in draws for leg in legs_of(draw, published) or _leg_of_trade(draw, page)]
+        return list(dict.fromkeys(found))
+
+    async def _catch_up(self) -> KafkaJournal:
         if self._journal is None:
             self._journal = await KafkaJournal.connect(self._cluster)
         if not self._followers:
@@ -93,3 +79,15 @@ class Treasury:
             self._followers = followers
         for follower in self._followers:
             await follower.catch_up()
+        return self._journal
+
+
+def _read(outputs: Iterable[PublishedOutput]) -> Iterable[Output]:
+    return (json.loads(output.body) for output in outputs)
+
+
+def _leg_of_trade(draw: Output, page: Page) -> list[Leg]:
+    """An isolated position that was closed at a loss beyond its collateral, without a liquidation."""
+    inputs = (json.loads(line.body) for line in page.lines if line.kind == "accepted")
+    trades = (event for event in inputs if event["event_id"] == draw["cause"] and "side" in event)
+    return [(trade["symbol"], winners_when_closing(trade["side"])) for trade in trades]

@@ -1,4 +1,4 @@
-"""Requests: granted, or answered with every reason; and what is not granted moves nothing."""
+"""Withdrawals: granted, or answered with every reason; and what is not granted moves nothing."""
 
 import itertools
 from typing import Any
@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 
 from schemas.refusals import Reason
-from worlds import START, Output, World, eligibility, flat_rate, model, only
+from worlds import START, Output, World, flat_rate, only
 
 APPROVED, REJECTED = "withdrawal_approved", "withdrawal_rejected"
-CHANGED, NOT_CHANGED = "margin_mode_changed", "margin_mode_rejected"
 DOLLAR = 10**8
 
 
@@ -28,8 +27,8 @@ def liquidated(world: World) -> World:
     return world
 
 
-def reasons(outputs: list[Output], kind: str = REJECTED) -> list[str]:
-    told = only(outputs, kind)
+def reasons(outputs: list[Output]) -> list[str]:
+    told = only(outputs, REJECTED)
     assert told["reason"] == told["reasons"][0]
     return list(told["reasons"])
 
@@ -174,99 +173,3 @@ def test_a_negative_balance_cannot_be_drawn_deeper() -> None:
     world = World()
     world.adjust("ann", "-5")
     assert reasons(world.withdraw("ann", "1")) == ["insufficient_balance", "insufficient_margin"]
-
-
-# ---------- modes
-
-
-def test_a_new_account_is_in_cross_mode() -> None:
-    told = only(World().deposit("ann", "1"), "margin_requirement_computed")
-    assert told["mode"] == "cross"
-
-
-def test_a_change_of_mode_is_told_before_the_figures_in_the_new_one() -> None:
-    world = exposed()
-    outputs = world.mode("ann", "portfolio", event_id="r-1")
-    told = {"account_id": "ann", "from": "cross", "to": "portfolio", "cause": "r-1", "ts": world.ts}
-    assert outputs[0] == {"type": CHANGED} | told
-    assert [(output["type"], output["mode"]) for output in outputs[1:]] == [
-        ("margin_requirement_computed", "portfolio")
-    ]
-
-
-def test_asking_for_the_mode_one_has_says_nothing() -> None:
-    world = liquidated(exposed())
-    assert world.mode("ann", "cross") == []
-
-
-def test_isolated_mode_is_not_supported_yet() -> None:
-    world = exposed()
-    assert world.mode("ann", "isolated", event_id="r-1") == [
-        {
-            "type": NOT_CHANGED,
-            "account_id": "ann",
-            "mode": "isolated",
-            "reason": "unsupported",
-            "reasons": ["unsupported"],
-            "cause": "r-1",
-            "ts": world.ts,
-        }
-    ]
-
-
-def test_after_unsupported_nothing_more_is_looked_at() -> None:
-    world = liquidated(exposed(eligibility=eligibility(identity=True)))
-    assert reasons(world.mode("ann", "isolated"), NOT_CHANGED) == ["liquidating", "unsupported"]
-
-
-def test_every_reason_against_a_mode_is_listed_in_order() -> None:
-    strict = eligibility(volume="999999999", equity="10000", identity=True, disclosure_version=1)
-    outputs = liquidated(exposed(eligibility=strict)).mode("ann", "portfolio")
-    assert reasons(outputs, NOT_CHANGED) == [
-        "liquidating",
-        "volume_too_low",
-        "equity_too_low",
-        "identity_not_verified",
-        "risk_disclosure_not_accepted",
-        "insufficient_margin",
-    ]
-
-
-def test_a_rejected_mode_moves_nothing() -> None:
-    world = exposed(eligibility=eligibility(identity=True))
-    before = world.figures("ann")
-    assert reasons(world.mode("ann", "portfolio"), NOT_CHANGED) == ["identity_not_verified"]
-    assert world.figures("ann") == before
-    assert only(world.deposit("ann", "1"), "margin_requirement_computed")["mode"] == "cross"
-
-
-@pytest.mark.parametrize(("missing", "granted"), [("0", True), ("0.00000001", False)])
-def test_initial_margin_must_be_covered_in_the_new_mode(missing: str, granted: bool) -> None:
-    world = exposed("1500", model=model(floor="1"))
-    if missing != "0":
-        world.adjust("ann", f"-{missing}")
-    assert (world.mode("ann", "portfolio")[0]["type"] == CHANGED) is granted
-
-
-def test_a_hedged_account_enters_portfolio_mode_with_what_was_too_little_for_cross() -> None:
-    world = exposed("2500")
-    world.sell("ann", "ETH-PERP", "25", "4000")  # gross 2,000, initial margin 3,000
-    assert reasons(world.withdraw("ann", "1")) == ["insufficient_margin"]
-    assert only(world.mode("ann", "portfolio"), CHANGED)
-    assert only(world.withdraw("ann", "1"), APPROVED)
-    assert reasons(world.mode("ann", "cross"), NOT_CHANGED) == ["insufficient_margin"]
-
-
-def test_the_way_back_to_cross_asks_for_no_eligibility() -> None:
-    world = exposed()
-    world.mode("ann", "portfolio")
-    world.tell(flat_rate(version=2, eligibility=eligibility(identity=True)))
-    assert only(world.mode("ann", "cross"), CHANGED)
-
-
-def test_collateral_that_cross_does_not_count_holds_an_account_in_portfolio_mode() -> None:
-    world = exposed("1500")
-    world.mode("ann", "portfolio")
-    world.deposit("ann", "1", "BTC")
-    assert only(world.withdraw("ann", "1500"), APPROVED)
-    assert reasons(world.mode("ann", "cross"), NOT_CHANGED) == ["insufficient_margin"]

@@ -1,0 +1,49 @@
+"""Fills: a trade is a fact, booked in the pool that holds the position, and never dropped."""
+
+from __future__ import annotations
+
+from ledger.book import FEES
+from ledger.booking import Booked, Booking, Cause, Fill, touching
+from ledger.isolation import fill_isolated, is_isolated
+from ledger.state import State
+from schemas.events import TradeExecuted
+from schemas.units import SETTLEMENT_PRECISION
+
+
+def book_trade(state: State, event: TradeExecuted) -> Booking:
+    """Book the fill and its fee, and count it: for eligibility, and for a liquidation it belongs to."""
+    contract = state.rules.contract(event.symbol)
+    terms = state.rules.contracts[contract]
+    quantity = event.quantity.at(terms.size_precision, "quantity")
+    price = event.price.at(terms.price_precision, "price")
+    lots = quantity if event.side == "buy" else -quantity
+    fee = event.fee.at(SETTLEMENT_PRECISION, "fee")
+    fill = Fill(contract, lots, price, fee, Cause(event.event_id, event.ts))
+    lot_value = price * terms.value_scale
+
+    def book(account: int) -> Booked:
+        if not state.market.marks.is_known(contract):
+            state.market.marks.stand_in(contract, price)
+        pool = _pool_of(state, account, contract)
+        isolated = state.book.pools.is_isolated(pool)
+        booked = fill_isolated(state, pool, fill) if isolated else _fill(state, pool, fill)
+        state.credentials.record_fill(account, event.ts, quantity * lot_value)
+        episode = state.episodes.get(pool)
+        if episode is not None and episode.liquidation_id == event.liquidation_id:
+            episode.reduce(contract, lots, lot_value)
+        return booked
+
+    return book
+
+
+def _pool_of(state: State, account: int, contract: int) -> int:
+    """The pool in which an account's position in an instrument lies, or is about to."""
+    if is_isolated(state, account):
+        return state.book.open_isolated(account, contract, state.rules)
+    return state.book.accounts.pool[account]
+
+
+def _fill(state: State, pool: int, fill: Fill) -> Booked:
+    state.book.trade(pool, fill.contract, fill.lots, fill.price, state.rules)
+    state.book.pay(pool, state.rules.settlement, -fill.fee, FEES, state.rules)
+    return touching([pool])
