@@ -14,7 +14,8 @@ from processors.agents.transport import CommittedTransport
 from processors.app import WorkerContext, create_app, credentials, ownership
 from processors.kafka.cluster import Cluster
 from processors.kafka.membership import Membership
-from processors.kafka.security import Security, TokenFile
+from processors.kafka.oauth import TokenFile
+from processors.kafka.security import Security
 from processors.ownership import FixedOwnership
 from processors.settings import WorkerSettings
 
