@@ -14,7 +14,7 @@ from compose import ROOT, broker_settings, compose, instructions, service
 from processors.cli import main
 from processors.kafka.addresses import is_loopback
 from processors.kafka.cluster import TRANSACTION_TIMEOUT_MS, cluster_from
-from processors.settings import Settings
+from processors.settings import WorkerSettings
 
 OURS = ("topics", "worker-1", "worker-2")
 SERVICES = sorted(compose()["services"])
@@ -114,6 +114,13 @@ def test_the_broker_is_healthy_before_the_topics_are_made_and_they_are_before_wo
         assert service(worker)["depends_on"] == {"topics": {"condition": "service_completed_successfully"}}
 
 
+@pytest.mark.parametrize("name", ["worker-1", "worker-2"])
+def test_a_worker_is_asked_how_it_is_where_it_answers(name: str) -> None:
+    program = service(name)["healthcheck"]["test"][-1]
+    assert f"http://{ledger_settings(name)['health']}/ready" in program
+    compile(program, name, "exec")
+
+
 @pytest.mark.parametrize("name", OURS)
 def test_a_command_is_one_that_exists(name: str) -> None:
     [command, *_] = service(name)["command"]
@@ -126,11 +133,11 @@ def test_a_command_is_one_that_exists(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_settings_exist_and_plaintext_is_allowed_in_so_many_words(name: str) -> None:
     given: dict[str, Any] = ledger_settings(name)
-    assert set(given) <= set(Settings.model_fields)
+    assert set(given) <= set(WorkerSettings.model_fields)
     assert given["allow_plaintext"] == "true"
     assert compose()["networks"]["private"] == {"internal": True}
     assert service(name)["networks"] == ["private"]
-    cluster = cluster_from(Settings(**given))
+    cluster = cluster_from(WorkerSettings(**given))
     assert cluster.bootstrap == ":".join(listeners("advertised.listeners")["PRIVATE"])
 
 

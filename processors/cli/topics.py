@@ -96,8 +96,9 @@ def _plain(cluster: Cluster, found: Survey, made: list[str]) -> dict[str, Any]:
 
 def _show(cluster: Cluster, found: Survey, made: list[str]) -> None:
     widest = max(len(cluster.topic(topic.name)) for topic in plan(found.shards))
-    columns = (Column("topic", min_width=widest), "parts", "copies", "in sync", "kept", "largest", "")
-    table = Table(*columns, title=f"Topics at {cluster.bootstrap}")
+    columns = (Column("topic", min_width=widest), "parts", "copies", "kept", "largest", "")
+    title = f"Topics at {cluster.bootstrap}"
+    table = Table(*columns, title=title, caption="copies: all (those that a write waits for)")
     verdicts = dict.fromkeys(made, "[green]made now[/]")
     verdicts |= {problem.topic: "[red]differs[/]" for problem in found.problems}
     for topic in plan(found.shards):
@@ -105,7 +106,7 @@ def _show(cluster: Cluster, found: Survey, made: list[str]) -> None:
         if topic.name in found.topics:
             table.add_row(name, *_cells(found.topics[topic.name]), verdicts.get(name, "right"))
         else:
-            table.add_row(name, *[""] * 5, "[red]missing[/]")
+            table.add_row(name, *[""] * 4, "[red]missing[/]")
     out.print(table)
     for problem in found.problems:
         err.print(problem.what, style="red", markup=False, soft_wrap=True)
@@ -120,14 +121,14 @@ def _show(cluster: Cluster, found: Survey, made: list[str]) -> None:
 def _cells(topic: TopicState) -> list[str]:
     settings = topic.settings
     largest = int(settings.get("max.message.bytes", 0)) / _MEBIBYTE
-    in_sync = settings.get(MIN_IN_SYNC, "")
-    return [str(topic.partitions), str(topic.replication), in_sync, _kept(settings), f"{largest:.3g} MiB"]
+    copies = f"{topic.replication} ({settings.get(MIN_IN_SYNC, '?')})"
+    return [str(topic.partitions), copies, _kept(settings), f"{largest:.3g} MiB"]
 
 
 def _kept(settings: Mapping[str, str]) -> str:
     """What is kept, and for how long; both ways of cleaning up may be at work."""
     policies = settings.get("cleanup.policy", "").split(",")
-    kept = ["last of each key"] if "compact" in policies else []
+    kept = ["last per key"] if "compact" in policies else []
     if "delete" in policies:
         age, size = int(settings.get("retention.ms", 0)), int(settings.get("retention.bytes", FOR_EVER))
         kept.append("for ever" if age == FOR_EVER else f"{age / _DAY_MS:.3g} days")

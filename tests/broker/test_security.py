@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.conn import AIOKafkaConnection, OAuthAuthenticator
 
 from broker.secured_broker import ELSEWHERE, KEY_PASSWORD, MECHANISMS, PASSWORD, USER, SecuredBroker, token
 from processors.journal import LogUnavailable
@@ -117,6 +118,19 @@ async def test_no_client_takes_a_refused_token_for_a_welcome(secured: SecuredBro
     cluster = cluster_from(Settings(**expired_token(secured)))
     with pytest.raises(LogUnavailable, match="shard 0 cannot write"):
         await Writer.start(cluster, 0)
+
+
+async def test_aiokafka_by_itself_takes_a_refused_token_for_a_welcome(
+    secured: SecuredBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Why `processors.kafka.oauth` hears the answer. Fails when aiokafka does so itself."""
+
+    def deaf(connection: Any) -> OAuthAuthenticator:
+        return OAuthAuthenticator(sasl_oauth_token_provider=connection._sasl_oauth_token_provider)
+
+    monkeypatch.setattr(AIOKafkaConnection, "authenticator_oauth", deaf)
+    with pytest.raises(LogUnavailable, match="it names no brokers"):
+        await knock(cluster_from(Settings(**expired_token(secured))))
 
 
 async def test_a_server_here_whose_brokers_are_elsewhere_is_left_alone(secured: SecuredBroker) -> None:

@@ -113,7 +113,8 @@ def test_the_table_shows_every_topic_and_what_was_made(broker: Cluster, prefix: 
     assert "for ever" in rows[f"{prefix}journal"]
     assert "8 MiB" in rows[f"{prefix}journal"]
     assert "7 days" in rows[f"{prefix}trades"]
-    assert "last of each key" in rows[f"{prefix}snapshots"]
+    assert "1 (1)" in rows[f"{prefix}trades"]
+    assert "last per key" in rows[f"{prefix}snapshots"]
     assert "made now" not in topics(broker).stdout
 
 
