@@ -1,6 +1,6 @@
 """Whether risk parameters are sound: everything that would make a requirement meaningless is refused.
 
-The correlations' own condition (positive semi-definite) is checked where their matrix is built.
+The margin model's own conditions are in `ledger.models.soundness`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Final, NoReturn
 from schemas.parameters import (
     Bands,
     CollateralAsset,
-    CorrelationPair,
     Instrument,
     LiquidationRules,
     RiskParametersPublished,
@@ -28,7 +27,6 @@ def check_sound(parameters: RiskParametersPublished) -> None:
     _check_bands(parameters.bands, parameters.liquidation)
     _check_instruments(parameters.instruments)
     _check_collateral(parameters.collateral, parameters.settlement_asset)
-    _check_pairs(parameters.model.correlation)
 
 
 def check_succession(parameters: RiskParametersPublished, before: RiskParametersPublished) -> None:
@@ -118,18 +116,6 @@ def _check_floors(field: str, steps: Sequence[tuple[ExactDecimal, ExactDecimal]]
         unsound(field, "the first floor must be 0")
     if any(_rate(after) <= _rate(before) for (before, _), (after, _) in pairwise(steps)):
         unsound(field, "floors must rise")
-
-
-def _check_pairs(pairs: Iterable[CorrelationPair]) -> None:
-    seen: set[frozenset[str]] = set()
-    for number, pair in enumerate(pairs):
-        field = f"model.correlation.{number}"
-        names = frozenset((pair.a, pair.b))
-        if names in seen:
-            unsound(field, f"{pair.a} and {pair.b} are listed twice")
-        seen.add(names)
-        if pair.a == pair.b and _rate(pair.rho) != 10**RATE_PRECISION:
-            unsound(f"{field}.rho", "an underlying's correlation with itself is 1")
 
 
 def _rate(value: ExactDecimal) -> int:

@@ -8,10 +8,10 @@ from ledger.arithmetic import multiply_divide_floor, round_requirement
 from ledger.bands import BANDS, REQUIREMENT_SCALE, margin_ratio
 from ledger.book import MODES
 from ledger.collateral import asset_value, haircut
-from ledger.contributions import contributions
+from ledger.margin import Exposure
 from ledger.rulebook import Rulebook
 from ledger.state import State
-from ledger.valuation import Exposure, Figures, evaluate, exposure_of, requirement_of
+from ledger.valuation import Figures, evaluate, exposure_of
 from schemas.units import (
     INDEX_PRECISION,
     RATIO_PRECISION,
@@ -82,8 +82,8 @@ def _positions(state: State, pool: int) -> list[View]:
 
 def _shares(state: State, pool: int, exposure: Exposure, rules: Rulebook) -> list[float]:
     mode = MODES[state.book.accounts.mode[state.book.pools.account[pool]]]
-    underlyings = [rules.contracts[contract].underlying for contract in exposure.contracts]
-    return contributions(exposure.weights, underlyings, requirement_of(exposure, rules, mode), rules)
+    model = rules.model_of(mode)
+    return model.shares(exposure, model.requirement(exposure))
 
 
 def _position(state: State, row: int, value: int, maintenance: float, share: float) -> View:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
-from ledger.margin import netting_requirement
+from exposures import weighted
 from ledger.rulebook import MaintenanceCurve
 from shared_data import needs_shared_data, published_examples
 from worlds import (
@@ -128,7 +128,7 @@ def netted(weights: list[float], rho: str, floor: str) -> float:
     """The bare formula: nothing but today's correlation and the floor."""
     bare = model(floor=floor, breakdown="1", panic="0", correlation_default=rho, correlation=[])
     pair = [instrument("A", 1, 1), instrument("B", 1, 1)]
-    return netting_requirement(weights, [0, 1], rulebook(instruments=pair, model=bare)).requirement
+    return rulebook(instruments=pair, model=bare).model.requirement(weighted(weights)).requirement
 
 
 # ---------- maintenance margin by tiers
