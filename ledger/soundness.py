@@ -87,6 +87,18 @@ def _check_instruments(instruments: Iterable[Instrument]) -> None:
         _check_floors(f"{field}.brackets", steps)
         if any(_rate(after) < _rate(before) for (_, before), (_, after) in pairwise(steps)):
             unsound(f"{field}.brackets", "maintenance rates may not fall")
+        _check_cums(instrument, f"{field}.brackets")
+
+
+def _check_cums(instrument: Instrument, field: str) -> None:
+    """Where `cum` is given it must be what makes the margin continuous."""
+    cum = previous_rate = 0
+    for number, bracket in enumerate(instrument.brackets):
+        cum += _rate(bracket.notional_floor) * (_rate(bracket.maintenance_rate) - previous_rate)
+        previous_rate = _rate(bracket.maintenance_rate)
+        if bracket.cum is not None and _rate(bracket.cum) * 10**RATE_PRECISION != cum:
+            expected = ExactDecimal.of(cum, 2 * RATE_PRECISION).text()
+            unsound(f"{field}.{number}.cum", f"these rates are continuous with {expected}")
 
 
 def _check_collateral(collateral: Iterable[CollateralAsset], settlement_asset: str) -> None:

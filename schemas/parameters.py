@@ -28,10 +28,15 @@ from schemas.units import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bracket:
-    """From this notional upwards, maintenance margin grows at this rate."""
+    """From this notional upwards, maintenance margin grows at this rate.
+
+    `cum` may say what venues print beside it: margin is `notional * rate - cum`. It follows from continuity,
+    so it is only compared; a table that contradicts itself is refused.
+    """
 
     notional_floor: NotNegative
     maintenance_rate: UnitInterval
+    cum: NotNegative | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

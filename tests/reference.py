@@ -398,7 +398,18 @@ def frozen_terms(parameters: Parameters) -> dict[str, tuple[object, ...]]:
     return terms | {"settlement": (parameters.settlement,)}
 
 
+def check_published_cums(brackets: Sequence[Event]) -> None:
+    cum = previous_rate = Fraction(0)
+    for row in brackets:
+        rate = Fraction(row["maintenance_rate"])
+        cum += Fraction(row["notional_floor"]) * (rate - previous_rate)
+        previous_rate = rate
+        require(Fraction(row.get("cum", cum)) == cum)
+
+
 def check_sound(event: Event, new: Parameters, old: Parameters | None) -> None:
+    for row in event["instruments"]:
+        check_published_cums(row["brackets"])
     require(len(new.instruments) == len(event["instruments"]))
     require(len({row["asset"] for row in event["collateral"]}) == len(event["collateral"]))
     require(new.assets[new.settlement] == settlement_asset(new.settlement))

@@ -156,7 +156,8 @@ def loss(
     total = Fraction(0)
     for name in members:
         own = {row["underlying"]: row["move"] for row in scenario.get("moves", [])}
-        shock = Fraction(own.get(name, scenario["move"])) * Fraction(terms_of(name, model)["range"])
+        move = own[name] if name in own else scenario["move"]
+        shock = Fraction(move) * Fraction(terms_of(name, model)["range"])
         lost = -held[name].net * shock * Fraction(scenario["weight"])
         total += lost if lost > 0 else offset * lost
     return total

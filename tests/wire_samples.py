@@ -183,7 +183,7 @@ def _models() -> st.SearchStrategy[Any]:
 
 
 def _parameters() -> dict[str, st.SearchStrategy[Any]]:
-    brackets = _objects(notional_floor=not_negative, maintenance_rate=shares)
+    brackets = _objects(notional_floor=not_negative, maintenance_rate=shares, cum=st.none() | not_negative)
     tiers = _objects(floor=not_negative, weight=shares)
     return {
         "version": versions,
