@@ -192,6 +192,46 @@ def test_account_says_in_one_line_what_is_wrong(arguments: list[str], code: int,
     assert message in result.stderr
 
 
+# --- parameters -----------------------------------------------------------------------------------------
+
+
+def test_parameters_are_listed_with_what_they_do() -> None:
+    listed = json.loads(margin_ledger("parameters", "--json").stdout)
+    assert [row["name"] for row in listed][:3] == ["prudent", "standard", "efficient"]
+    assert all(row["name"] in margin_ledger("parameters").stdout for row in listed)
+
+
+def test_parameters_are_printed_as_an_event_that_is_ready_to_publish() -> None:
+    printed = margin_ledger("parameters", "okx-like", "--version", "7", "--ts", str(START)).stdout
+    assert len(printed.splitlines()) == 1
+    event = json.loads(printed)
+    assert (event["type"], event["version"], event["ts"]) == ("risk_parameters_published", 7, START)
+    deposit = HISTORY[7] | {"event_id": "d-1"}
+    said = outputs_of(margin_ledger("process", "-", stdin=printed.encode() + as_lines([deposit])))
+    assert [output["type"] for output in said] == ["margin_requirement_computed"]
+
+
+def test_parameters_to_edit_are_indented_and_otherwise_the_same() -> None:
+    arguments = ("parameters", "prudent", "--ts", str(START))
+    pretty = margin_ledger(*arguments, "--pretty").stdout
+    assert len(pretty.splitlines()) > 100
+    assert json.loads(pretty) == json.loads(margin_ledger(*arguments).stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nothing"], 1, "no parameters nothing; there are prudent"),
+        (["prudent", "--version", "0"], 2, "--version"),
+        (["prudent", "--ts", "5"], 2, "--ts"),
+    ],
+)
+def test_parameters_say_in_one_line_what_is_wrong(arguments: list[str], code: int, message: str) -> None:
+    result = margin_ledger("parameters", *arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+
+
 # --- audit ----------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from processors.cli.audit import audit
 from processors.cli.demo import demo
 from processors.cli.ingest import ingest
 from processors.cli.outputs import outputs
+from processors.cli.parameters import parameters
 from processors.cli.process import process
 from processors.cli.run import run
 from processors.cli.topics import topics
@@ -20,5 +21,5 @@ def main() -> None:
     """An exact, replayable ledger of portfolio margin."""
 
 
-for command in (demo, process, ingest, run, outputs, account, audit, topics):
+for command in (demo, process, ingest, run, outputs, account, parameters, audit, topics):
     main.add_command(command)
