@@ -87,6 +87,7 @@ class Rulebook:
     parameters: RiskParametersPublished
     contracts: tuple[Contract, ...]
     collateral: tuple[Collateral, ...]
+    underlyings: tuple[str, ...]  # in code-point order
     contract_ids: dict[str, int]
     asset_ids: dict[str, int]
     contract_rank: tuple[int, ...]
@@ -151,6 +152,7 @@ def compile_rulebook(
         parameters=parameters,
         contracts=contracts,
         collateral=tuple(_collateral(asset) for asset in assets.values()),
+        underlyings=tuple(underlyings),
         contract_ids={symbol: number for number, symbol in enumerate(instruments)},
         asset_ids={asset: number for number, asset in enumerate(assets)},
         contract_rank=_ranks(instruments),

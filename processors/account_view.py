@@ -8,8 +8,8 @@ from ledger.arithmetic import multiply_divide_floor, round_requirement
 from ledger.bands import BANDS, REQUIREMENT_SCALE, margin_ratio
 from ledger.book import MODES
 from ledger.collateral import asset_value, haircut
+from ledger.liquidation_price import LiquidationPrices, liquidation_prices
 from ledger.margin import Exposure
-from ledger.rulebook import Rulebook
 from ledger.state import State
 from ledger.valuation import Figures, evaluate, exposure_of
 from schemas.units import (
@@ -73,22 +73,22 @@ def _withdrawable(state: State, pool: int, figures: Figures) -> str:
 
 
 def _positions(state: State, pool: int) -> list[View]:
-    rules = state.rules
+    rules, mode = state.rules, MODES[state.book.accounts.mode[state.book.pools.account[pool]]]
     exposure = exposure_of(state.book, state.market, rules, pool)
-    shares = _shares(state, pool, exposure, rules)
-    rows = zip(state.book.positions.rows(pool), exposure.values, exposure.weights, shares, strict=True)
-    return [_position(state, row, value, abs(weight), share) for row, value, weight, share in rows]
-
-
-def _shares(state: State, pool: int, exposure: Exposure, rules: Rulebook) -> list[float]:
-    mode = MODES[state.book.accounts.mode[state.book.pools.account[pool]]]
     model = rules.model_of(mode)
-    return model.shares(exposure, model.requirement(exposure))
+    shares = model.shares(exposure, model.requirement(exposure))
+    prices = liquidation_prices(state.book.held(pool), state.market, rules, mode)
+    rows = state.book.positions.rows(pool)
+    return [
+        _position(state, row, exposure, place, shares[place]) | _liquidation(state, row, prices[place])
+        for place, row in enumerate(rows)
+    ]
 
 
-def _position(state: State, row: int, value: int, maintenance: float, share: float) -> View:
+def _position(state: State, row: int, exposure: Exposure, place: int, share: float) -> View:
     positions = state.book.positions
     contract, size, cost = positions.item[row], positions.size[row], positions.cost[row]
+    value, maintenance = exposure.values[place], abs(exposure.weights[place])
     terms = state.rules.contracts[contract]
     entry = multiply_divide_floor(cost, 1, size * terms.value_scale)
     return {
@@ -100,6 +100,17 @@ def _position(state: State, row: int, value: int, maintenance: float, share: flo
         "unrealised": format_units(value - cost, SETTLEMENT_PRECISION),
         "maintenance": format_units(round_requirement(maintenance), REQUIREMENT_PRECISION),
         "contribution": format_units(round_requirement(share), REQUIREMENT_PRECISION),
+    }
+
+
+def _liquidation(state: State, row: int, prices: LiquidationPrices) -> View:
+    precision = state.rules.contracts[state.book.positions.item[row]].price_precision
+    return {
+        name: None if price is None else format_units(price, precision)
+        for name, price in (
+            ("liquidation_price", prices.alone),
+            ("liquidation_price_with_index", prices.with_index),
+        )
     }
 
 

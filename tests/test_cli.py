@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -158,6 +159,20 @@ def test_account_as_json_equals_the_last_requirement_published() -> None:
     said = outputs_of(margin_ledger("outputs", "--data", "ledger", "--topic", "margin-requirements"))
     last = [output for output in said if output["account_id"] == "ann"][-1]
     assert (view["mode"], view["band"]) == (last["mode"], last["band"])
+
+
+def test_account_shows_liquidation_prices_and_shares_of_the_requirement() -> None:
+    run_ledger(HISTORY[:24])
+    view = account_json("ann")
+    assert len(view["positions"]) == 2
+    shares = sum(Decimal(position["contribution"]) for position in view["positions"])
+    assert abs(shares - Decimal(view["requirement"])) < Decimal("0.00001")
+    for position in view["positions"]:
+        for name in ("liquidation_price", "liquidation_price_with_index"):
+            assert position[name] is None or Decimal(position[name]) > 0
+    shown = margin_ledger("account", "ann", "--data", "ledger").stdout
+    assert "liq. price" in shown
+    assert str(view["positions"][0]["liquidation_price"]) in shown
 
 
 def test_account_after_a_page_shows_what_that_page_left(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 
 from exposures import weighted
+from ledger.liquidation_price import liquidation_prices
 from ledger.rulebook import MaintenanceCurve
 from schemas.refusals import Reason, Refusal
 from shared_data import needs_shared_data, published_examples
@@ -200,6 +201,19 @@ def test_binance_liquidates_at_its_price_and_not_a_cent_above(example: Example, 
         for mark in (above, below)
     ]
     assert [len(triggered) for triggered in told] == [0, 1]
+
+
+@examples("binance-usdm-cross-liq")
+def test_the_liquidation_prices_foretold_are_those_of_binance(example: Example) -> None:
+    state = cross_liq(example).state
+    held = state.book.held(0)
+    found = liquidation_prices(held, state.market, state.rules, "cross")
+    for name, prices in zip(("BTC", "ETH"), found, strict=True):
+        assert prices.alone is not None
+        # Theirs is rounded to the cent, ours is the first cent at which the pool falls.
+        assert abs(Fraction(prices.alone, 100) - Fraction(example.expected[f"liq_price_{name}"])) <= Fraction(
+            1, 100
+        )
 
 
 @examples("dydx-roundup")

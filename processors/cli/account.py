@@ -34,6 +34,8 @@ _HEADINGS = {
     "unrealised": "P&L",
     "maintenance": "isolated margin",
     "contribution": "share of R",
+    "liquidation_price": "liq. price",
+    "liquidation_price_with_index": "with index",
 }
 _ROUNDED = ("notional", "unrealised", "maintenance", "contribution", "value", "collateral")
 
