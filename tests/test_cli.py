@@ -207,6 +207,79 @@ def test_account_says_in_one_line_what_is_wrong(arguments: list[str], code: int,
     assert message in result.stderr
 
 
+# --- what-if --------------------------------------------------------------------------------------------
+
+
+def what_if_json(name: str, *more: str) -> dict[str, Any]:
+    result = margin_ledger("what-if", name, "--data", "ledger", "--json", *more)
+    view: dict[str, Any] = json.loads(result.stdout)
+    return view
+
+
+def test_what_if_shows_before_and_after_side_by_side_and_touches_nothing() -> None:
+    run_ledger(HISTORY)
+    before = account_json("bob")
+    Path("crash.json").write_text('{"BTC-PERP": "-10%", "BTC": "90000"}')
+    tried = ("--scenario", "crash.json", "--trade", "BTC-PERP:buy:2.5", "--deposit", "USDT:500")
+    view = what_if_json("bob", *tried, "--price", "ETH-PERP=-5%")
+    assert view["before"] | {"shard": 0, "page": view["page"]} == before
+    assert view["after"]["balances"] != view["before"]["balances"]
+    shown = margin_ledger("what-if", "bob", "--data", "ledger", *tried)
+    assert shown.exit_code == 0
+    assert all(word in shown.stdout for word in ("before", "after", "requirement", "liq. price"))
+    assert account_json("bob") == before
+    assert margin_ledger("audit", "verify", "--data", "ledger").exit_code == 0
+
+
+def test_what_if_shows_the_liquidation_that_would_come() -> None:
+    run_ledger(HISTORY[:24])
+    prices = ("--price", "ETH-PERP=+300%")
+    outputs = what_if_json("ann", *prices)["outputs"]
+    assert "liquidation_triggered" in [output["type"] for output in outputs]
+    assert "would be liquidated" in margin_ledger("what-if", "ann", "--data", "ledger", *prices).stdout
+
+
+def test_what_if_shows_a_rejected_change_of_mode() -> None:
+    run_ledger(HISTORY)
+    shown = margin_ledger("what-if", "bob", "--data", "ledger", "--deposit", "USDT:-99999999")
+    assert "withdrawal_rejected (insufficient_balance" in shown.stdout
+
+
+def test_what_if_can_be_asked_of_the_past() -> None:
+    run_ledger(HISTORY)
+    past = what_if_json("ann", "--at", str(START + 10), "--trade", "BTC-PERP:buy:0.5@99999.5")
+    assert past["before"]["positions"] == []
+    assert past["after"]["positions"][0]["entry_price"] == "99999.5"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--trade", "BTC-PERP:hold:1"], 2, "SYMBOL:buy:QUANTITY"),
+        (["--trade", "BTC-PERP:buy:-1"], 2, "greater than 0"),
+        (["--trade", "BTC-PERP:buy:1e5"], 2, "a plain decimal string"),
+        (["--trade", "X-PERP:buy:1"], 1, "X-PERP is not listed; there are BTC-PERP"),
+        (["--trade", "BTC-PERP:buy:0.00001"], 1, "at most 3 decimals"),
+        (["--price", "BTC-PERP"], 2, "NAME=-10%"),
+        (["--price", "BTC-PERP=0"], 2, "greater than 0"),
+        (["--price", "BTC-PERP=-100%"], 1, "nothing would be left"),
+        (["--price", "X=5"], 1, "X is not listed"),
+        (["--deposit", "USDT"], 2, "ASSET:AMOUNT"),
+        (["--deposit", "USDT:0"], 2, "an amount is not 0"),
+        (["--deposit", "X:5"], 1, "X is not listed"),
+        (["--mode", "gross"], 2, "--mode"),
+        (["--scenario", "none.json"], 2, "No such file"),
+        (["--scenario", "events.jsonl"], 2, "not a JSON file"),
+        (["--at", "1", "--page", "1"], 2, "exclude each other"),
+    ],
+)
+def test_what_if_says_in_one_line_what_is_wrong(arguments: list[str], code: int, message: str) -> None:
+    run_ledger(HISTORY)
+    result = margin_ledger("what-if", "ann", "--data", "ledger", *arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+
+
 # --- parameters -----------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from processors.cli.parameters import parameters
 from processors.cli.process import process
 from processors.cli.run import run
 from processors.cli.topics import topics
+from processors.cli.what_if import what_if_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,5 +22,5 @@ def main() -> None:
     """An exact, replayable ledger of portfolio margin."""
 
 
-for command in (demo, process, ingest, run, outputs, account, parameters, audit, topics):
+for command in (demo, process, ingest, run, outputs, account, what_if_command, parameters, audit, topics):
     main.add_command(command)

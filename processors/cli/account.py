@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import click
 from rich import box
 from rich.table import Table
 
-from processors.account_view import UnknownAccount, View, view_account
-from processors.cli.console import (
-    Failure,
-    Place,
-    json_option,
-    ledger_errors,
-    open_ledger,
-    out,
-    place_options,
-    print_json,
-)
-from processors.inspection import Moment, after_page, at_time, latest
-from processors.partitioner import partition_of
-from schemas.refusals import Refusal
+from processors.account_view import View, view_account
+from processors.cli.console import Place, json_option, out, place_options, print_json
+from processors.cli.moments import account_moment, moment_options
 
 _MONEY = ("equity", "requirement", "initial", "gross", "net", "withdrawable")
 _NAMES = ("symbol", "asset")
@@ -43,44 +30,16 @@ _ROUNDED = ("notional", "unrealised", "maintenance", "contribution", "value", "c
 @click.command()
 @click.argument("account_id", metavar="ID")
 @place_options
-@click.option("--at", "time", metavar="TIME", help="As of this time: ISO 8601 (UTC) or milliseconds.")
-@click.option("--page", type=click.IntRange(0), metavar="N", help="As of the end of this page.")
+@moment_options
 @json_option
-def account(account_id: str, place: Place, time: str | None, page: int | None, as_json: bool) -> None:
+def account(account_id: str, place: Place, time: str | None, page: int | None, *, as_json: bool) -> None:
     """Show an account: what it holds, what it must hold, and what each position contributes."""
-    if time is not None and page is not None:
-        raise click.UsageError("--at and --page exclude each other")
-    ts = None if time is None else _milliseconds(time)
-    with ledger_errors():
-        shard, moment = asyncio.run(_moment(place, account_id, ts, page))
-    try:
-        view = {"shard": shard, "page": moment.page} | view_account(moment.state, account_id)
-    except (UnknownAccount, Refusal):
-        raise Failure(f"account {account_id} is not in the ledger at that moment (shard {shard})") from None
+    shard, moment = account_moment(place, account_id, time, page)
+    view = {"shard": shard, "page": moment.page} | view_account(moment.state, account_id)
     if as_json:
         print_json(view)
     else:
         _show(view)
-
-
-async def _moment(place: Place, account_id: str, ts: int | None, page: int | None) -> tuple[int, Moment]:
-    async with open_ledger(place) as journal:
-        shard = partition_of(account_id.encode(), journal.shards)
-        if ts is not None:
-            return shard, await at_time(journal, shard, ts)
-        return shard, await (latest(journal, shard) if page is None else after_page(journal, shard, page))
-
-
-def _milliseconds(time: str) -> int:
-    if time.isdecimal() and time.isascii():
-        return int(time)
-    try:
-        moment = datetime.fromisoformat(time)
-    except ValueError:
-        hint = "--at takes 2025-10-10T21:15:00 or milliseconds since 1970"
-        raise click.BadParameter(hint, param_hint="--at") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000)
 
 
 def _show(view: View) -> None:
