@@ -8,6 +8,8 @@ from ledger.arithmetic import multiply_divide_floor, round_requirement
 from ledger.bands import BANDS, REQUIREMENT_SCALE, margin_ratio
 from ledger.book import MODES
 from ledger.collateral import asset_value, haircut
+from ledger.comparison import Standing, compare
+from ledger.isolation import held_together
 from ledger.liquidation_price import LiquidationPrices, liquidation_prices
 from ledger.margin import Exposure
 from ledger.state import State
@@ -47,6 +49,35 @@ def view_account(state: State, account_id: str) -> View:
     }
 
 
+def compare_modes(state: State, account_id: str) -> View:
+    """The account under each margin mode, by mode. UnknownAccount when there is none of that name."""
+    account = state.book.accounts.numbers.get(account_id)
+    if account is None:
+        raise UnknownAccount(account_id)
+    held = held_together(state, account)
+    standings = compare(held, state.market, state.rules)
+    contracts = [contract for contract, _, _ in held.positions]
+    return {standing.mode: _standing(state, standing, contracts) for standing in standings}
+
+
+def _standing(state: State, standing: Standing, contracts: list[int]) -> View:
+    ratios = {"ratio": standing.ratio, "efficiency": standing.efficiency}
+    return {
+        "equity": format_units(standing.equity, SETTLEMENT_PRECISION),
+        "requirement": format_units(standing.requirement, REQUIREMENT_PRECISION),
+        "initial": format_units(standing.initial, REQUIREMENT_PRECISION),
+        **{
+            name: None if value is None else format_units(value, RATIO_PRECISION)
+            for name, value in ratios.items()
+        },
+        "stands": standing.stands,
+        "positions": [
+            {"symbol": state.rules.contracts[contract].symbol} | _liquidation(state, contract, prices)
+            for contract, prices in zip(contracts, standing.prices, strict=True)
+        ],
+    }
+
+
 def _margin(figures: Figures) -> View:
     ratio = margin_ratio(figures.equity, figures.requirement)
     saved = figures.gross - figures.requirement
@@ -80,7 +111,8 @@ def _positions(state: State, pool: int) -> list[View]:
     prices = liquidation_prices(state.book.held(pool), state.market, rules, mode)
     rows = state.book.positions.rows(pool)
     return [
-        _position(state, row, exposure, place, shares[place]) | _liquidation(state, row, prices[place])
+        _position(state, row, exposure, place, shares[place])
+        | _liquidation(state, state.book.positions.item[row], prices[place])
         for place, row in enumerate(rows)
     ]
 
@@ -103,8 +135,8 @@ def _position(state: State, row: int, exposure: Exposure, place: int, share: flo
     }
 
 
-def _liquidation(state: State, row: int, prices: LiquidationPrices) -> View:
-    precision = state.rules.contracts[state.book.positions.item[row]].price_precision
+def _liquidation(state: State, contract: int, prices: LiquidationPrices) -> View:
+    precision = state.rules.contracts[contract].price_precision
     return {
         name: None if price is None else format_units(price, precision)
         for name, price in (

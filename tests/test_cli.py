@@ -175,6 +175,20 @@ def test_account_shows_liquidation_prices_and_shares_of_the_requirement() -> Non
     assert str(view["positions"][0]["liquidation_price"]) in shown
 
 
+def test_account_can_be_compared_under_every_mode() -> None:
+    run_ledger(HISTORY[:24])
+    view = account_json("ann", "--compare")
+    assert list(view["comparison"]) == ["isolated", "cross", "portfolio"]
+    now = view["comparison"][view["mode"]]
+    assert (now["requirement"], now["equity"]) == (view["requirement"], view["equity"])
+    assert [row["symbol"] for row in now["positions"]] == [row["symbol"] for row in view["positions"]]
+    shown = margin_ledger("account", "ann", "--data", "ledger", "--compare").stdout
+    assert all(
+        word in shown for word in ("portfolio (now)", "isolated", "capital efficiency", "liq. price BTC-PERP")
+    )
+    assert "comparison" not in account_json("ann")
+
+
 def test_account_after_a_page_shows_what_that_page_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARGIN_LEDGER_PAGE_ENTRIES", "1")
     run_ledger(HISTORY)

@@ -8,7 +8,7 @@ import click
 from rich import box
 from rich.table import Table
 
-from processors.account_view import View, view_account
+from processors.account_view import View, compare_modes, view_account
 from processors.cli.console import Place, json_option, out, place_options, print_json
 from processors.cli.moments import account_moment, moment_options
 
@@ -31,15 +31,24 @@ _ROUNDED = ("notional", "unrealised", "maintenance", "contribution", "value", "c
 @click.argument("account_id", metavar="ID")
 @place_options
 @moment_options
+@click.option(
+    "--compare", is_flag=True, help="Also under isolated, cross and portfolio margin, side by side."
+)
 @json_option
-def account(account_id: str, place: Place, time: str | None, page: int | None, *, as_json: bool) -> None:
+def account(
+    account_id: str, place: Place, time: str | None, page: int | None, *, compare: bool, as_json: bool
+) -> None:
     """Show an account: what it holds, what it must hold, and what each position contributes."""
     shard, moment = account_moment(place, account_id, time, page)
-    view = {"shard": shard, "page": moment.page} | view_account(moment.state, account_id)
+    view: View = {"shard": shard, "page": moment.page} | view_account(moment.state, account_id)
+    if compare:
+        view["comparison"] = compare_modes(moment.state, account_id)
     if as_json:
         print_json(view)
     else:
         _show(view)
+        if compare:
+            _show_comparison(view["comparison"], view["mode"])
 
 
 def _show(view: View) -> None:
@@ -54,6 +63,32 @@ def _show(view: View) -> None:
     _print_rows("Balances", view["balances"])
     if view["liquidation_id"]:
         out.print(f"liquidation {view['liquidation_id']} is open", style="bold red")
+
+
+def _show_comparison(modes: View, current: str) -> None:
+    table = Table(title="The same in every mode", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for mode in modes:
+        table.add_column(f"{mode} (now)" if mode == current else mode, justify="right")
+    for name in ("requirement", "initial", "equity"):
+        table.add_row(name, *(_money(found[name]) for found in modes.values()))
+    table.add_row("ratio", *(found["ratio"] or "-" for found in modes.values()))
+    table.add_row("capital efficiency", *(_times(found["efficiency"]) for found in modes.values()))
+    table.add_row("covers initial", *("yes" if found["stands"] else "no" for found in modes.values()))
+    prices = [[row["liquidation_price"] for row in found["positions"]] for found in modes.values()]
+    for place, position in enumerate(modes[current]["positions"]):
+        table.add_row(f"liq. price {position['symbol']}", *(column[place] or "-" for column in prices))
+    out.print(table)
+    out.print(
+        "isolated: every position alone on the collateral it would need, its initial margin less its profit;"
+        " cross and portfolio: all together on all there is. Capital efficiency: isolated's requirement"
+        " over that of the mode.",
+        style="dim",
+    )
+
+
+def _times(value: str | None) -> str:
+    return "-" if value is None else f"{Decimal(value):.2f}x"
 
 
 def _print_rows(title: str, rows: list[View]) -> None:
