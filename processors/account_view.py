@@ -30,16 +30,35 @@ class UnknownAccount(ValueError):
 
 
 def view_account(state: State, account_id: str) -> View:
-    """Plain values, decimals as canonical strings. UnknownAccount when there is none of that name."""
-    account = state.book.accounts.numbers.get(account_id)
-    if account is None:
-        raise UnknownAccount(account_id)
-    pool = state.book.accounts.pool[account]
-    [figures] = evaluate(state.book, state.market, state.rules, [pool])
-    episode = state.episodes.get(pool)
+    """Plain values, decimals as canonical strings. UnknownAccount when there is none of that name.
+
+    The figures are those of the account's own pool; `isolated` lists the pools of isolated positions.
+    """
+    account = _number(state, account_id)
+    own, *isolated = state.book.pools_of(account)
     return {
         "account_id": account_id,
         "mode": MODES[state.book.accounts.mode[account]],
+        **_pool(state, own),
+        "isolated": [
+            {"pool": state.pool_name(pool)} | _pool(state, pool)
+            for pool in isolated
+            if not state.book.is_flat(pool) or pool in state.episodes
+        ],
+    }
+
+
+def _number(state: State, account_id: str) -> int:
+    account = state.book.accounts.numbers.get(account_id)
+    if account is None:
+        raise UnknownAccount(account_id)
+    return account
+
+
+def _pool(state: State, pool: int) -> View:
+    [figures] = evaluate(state.book, state.market, state.rules, [pool])
+    episode = state.episodes.get(pool)
+    return {
         "band": BANDS[state.book.pools.band[pool]],
         **_margin(figures),
         "withdrawable": _withdrawable(state, pool, figures),
@@ -51,10 +70,7 @@ def view_account(state: State, account_id: str) -> View:
 
 def compare_modes(state: State, account_id: str) -> View:
     """The account under each margin mode, by mode. UnknownAccount when there is none of that name."""
-    account = state.book.accounts.numbers.get(account_id)
-    if account is None:
-        raise UnknownAccount(account_id)
-    held = held_together(state, account)
+    held = held_together(state, _number(state, account_id))
     standings = compare(held, state.market, state.rules)
     contracts = [contract for contract, _, _ in held.positions]
     return {standing.mode: _standing(state, standing, contracts) for standing in standings}

@@ -175,6 +175,22 @@ def test_account_shows_liquidation_prices_and_shares_of_the_requirement() -> Non
     assert str(view["positions"][0]["liquidation_price"]) in shown
 
 
+def test_account_shows_isolated_positions_as_pools_of_their_own() -> None:
+    world = [*HISTORY[:24], {"type": "margin_mode_requested", "account_id": "cyd", "mode": "isolated"}]
+    last = {"event_id": "m-1", "ts": START + 99}
+    run_ledger([*world[:-1], last | world[-1]])
+    view = account_json("cyd")
+    assert (view["mode"], view["positions"]) == ("isolated", [])
+    [pool] = view["isolated"]
+    assert (pool["pool"], pool["positions"][0]["symbol"]) == ("BTC-PERP", "BTC-PERP")
+    assert Decimal(pool["ratio"]) >= Decimal("1.5")
+    shown = margin_ledger("account", "cyd", "--data", "ledger").stdout
+    assert all(word in shown for word in ("Isolated positions", pool["positions"][0]["liquidation_price"]))
+    tried = what_if_json("cyd", "--price", "BTC-PERP=-40%")
+    assert tried["after"]["isolated"][0]["band"] == "liquidation"
+    assert "size" in margin_ledger("what-if", "cyd", "--data", "ledger").stdout
+
+
 def test_account_can_be_compared_under_every_mode() -> None:
     run_ledger(HISTORY[:24])
     view = account_json("ann", "--compare")

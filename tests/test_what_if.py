@@ -187,6 +187,16 @@ def test_a_price_that_is_not_known_cannot_move() -> None:
             tried(world, **changes)
 
 
+def test_an_isolated_position_falls_alone() -> None:
+    world = rich()
+    world.mode("ann", "isolated")
+    before, after, said = tried(world, prices=[PriceMove("BTC-PERP", parse_decimal("-0.05"))])
+    [triggered] = of_type(said, "liquidation_triggered")
+    assert triggered["pool"] == "BTC-PERP"
+    assert (before["equity"], before["isolated"][0]["band"]) == (after["equity"], "healthy")
+    assert after["isolated"][0]["liquidation_id"] == "ann/BTC-PERP:1"
+
+
 # ---------- the check before a trade
 
 

@@ -13,7 +13,7 @@ from processors.cli.console import Place, json_option, out, place_options, print
 from processors.cli.moments import account_moment, moment_options
 
 _MONEY = ("equity", "requirement", "initial", "gross", "net", "withdrawable")
-_NAMES = ("symbol", "asset")
+_NAMES = ("symbol", "asset", "band", "liquidation_id")
 _HEADINGS = {
     "entry_price": "entry",
     "mark_price": "mark",
@@ -21,10 +21,20 @@ _HEADINGS = {
     "unrealised": "P&L",
     "maintenance": "isolated margin",
     "contribution": "share of R",
+    "liquidation_id": "liquidation",
     "liquidation_price": "liq. price",
     "liquidation_price_with_index": "with index",
 }
-_ROUNDED = ("notional", "unrealised", "maintenance", "contribution", "value", "collateral")
+_ROUNDED = (
+    "notional",
+    "unrealised",
+    "maintenance",
+    "contribution",
+    "value",
+    "collateral",
+    "equity",
+    "requirement",
+)
 
 
 @click.command()
@@ -61,8 +71,18 @@ def _show(view: View) -> None:
     out.print(margin)
     _print_rows("Positions", view["positions"])
     _print_rows("Balances", view["balances"])
+    if view["isolated"]:
+        _print_rows("Isolated positions", [_isolated_row(pool) for pool in view["isolated"]])
     if view["liquidation_id"]:
         out.print(f"liquidation {view['liquidation_id']} is open", style="bold red")
+
+
+def _isolated_row(pool: View) -> View:
+    """A position that is a pool of its own, in one row."""
+    held: View = pool["positions"][0] if pool["positions"] else {}
+    figures = {name: pool[name] for name in ("equity", "requirement", "ratio", "band", "liquidation_id")}
+    price = {"liquidation_price": held.get("liquidation_price")}
+    return {"symbol": pool["pool"], "size": held.get("size", "0")} | figures | price
 
 
 def _show_comparison(modes: View, current: str) -> None:

@@ -164,7 +164,7 @@ def _show(view: View) -> None:
     out.print("[bold]{account_id}[/] · shard {shard}, page {page}".format(**view))
     figures = [(name, before[name], after[name]) for name in _FIGURES]
     _print_side_by_side("", [row for row in figures if row[1:] != (None, None)])
-    held = [{position["symbol"]: position for position in side["positions"]} for side in (before, after)]
+    held = [_positions_by_symbol(side) for side in (before, after)]
     for name, heading in _OF_POSITIONS.items():
         rows = [
             (symbol, *(side.get(symbol, {}).get(name) for side in held))
@@ -175,6 +175,11 @@ def _show(view: View) -> None:
         line = _in_words(output)
         if line:
             out.print(line)
+
+
+def _positions_by_symbol(view: View) -> dict[str, View]:
+    pools = [view, *view["isolated"]]
+    return {position["symbol"]: position for pool in pools for position in pool["positions"]}
 
 
 def _print_side_by_side(title: str, rows: list[tuple[Any, ...]]) -> None:
