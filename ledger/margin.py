@@ -1,32 +1,27 @@
-"""The margin requirement of one pool: the netting model.
+"""What every margin model is given, what it answers, and what it promises.
 
-Of each position only its signed maintenance margin `w` matters. The requirement is the worst of three
-correlation regimes and never below a share of gross:
-
-    gross        G = sum |w_j|                  what isolated margin would ask
-    net          n = sum w_j                    exposure if everything moved as one
-    correlated   q = sum rho_jk w_j w_k         exposure at today's correlations
-    independent  s = sum w_j**2                 exposure if hedges stopped hedging
-
-    calm       q
-    breakdown  theta*q + (1-theta)*s            theta: how much of a hedge survives
-    panic      (1-pi)*q + pi*n**2               pi: how far everything moves as one
-    R = max(floor*G, sqrt(max(calm, breakdown, panic)))
-
-Every sum runs over the positions in the order given (symbols in code-point order), in float64, and is
-never carried over from one tick to the next; so the same pool has the same requirement to the last bit.
+A model sees the positions of one pool, in the order of their symbols, and says what the pool must hold,
+how that is shared by its positions, and how fast it can change. Everything is computed from scratch, in
+one fixed order of operations, so the same pool has the same requirement to the last bit.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
 
-from ledger.rulebook import Rulebook
 from schemas.outputs import RegimeName
 
 REGIME_TOLERANCE: Final = 1e-12
+
+
+class Exposure(NamedTuple):
+    """The positions of a pool, in the order of their symbols."""
+
+    contracts: list[int]
+    values: list[int]  # signed notional at the mark, in settlement units
+    weights: list[float]  # signed maintenance margin, in the settlement asset
+    unrealised: int  # in settlement units
 
 
 class Requirement(NamedTuple):
@@ -38,30 +33,28 @@ class Requirement(NamedTuple):
     regime: RegimeName
 
 
-def cross_requirement(weights: Sequence[float]) -> Requirement:
-    """Cross margin asks for gross: no offsets."""
-    gross, net = _gross_and_net(weights)
-    return Requirement(gross, net, gross, "gross")
+class MarginModel(Protocol):
+    """One way to turn positions into a requirement."""
+
+    def requirement(self, exposure: Exposure) -> Requirement:
+        """What the positions need together."""
+        ...
+
+    def shares(self, exposure: Exposure, found: Requirement) -> list[float]:
+        """What each position adds to the requirement or takes off it: Euler shares, which sum to it."""
+        ...
+
+    def slopes(self, contracts: Sequence[int], rates: Sequence[float]) -> list[float]:
+        """A bound for each position of a pool: how steep the requirement is along its notional.
+
+        `rates` are the highest maintenance rates that the positions reach. As long as none is exceeded, a
+        change of notional by d changes the requirement by at most d times the bound, whatever the others do.
+        """
+        ...
 
 
-def netting_requirement(weights: Sequence[float], underlyings: Sequence[int], rules: Rulebook) -> Requirement:
-    """Portfolio margin of signed maintenance margins, each with the underlying it moves with."""
-    gross, net = _gross_and_net(weights)
-    correlated, independent = _exposures(weights, underlyings, rules.correlation)
-    theta, panic = rules.breakdown, rules.panic
-    variances = (
-        correlated,
-        theta * correlated + (1.0 - theta) * independent,
-        (1.0 - panic) * correlated + panic * net * net,
-    )
-    # Rounding can leave a fully hedged pool a hair below zero.
-    calm, breakdown, together = (math.sqrt(max(variance, 0.0)) for variance in variances)
-    floor = rules.floor * gross
-    requirement = max(floor, calm, breakdown, together)
-    return Requirement(gross, net, requirement, _deciding_regime(calm, breakdown, together, floor))
-
-
-def _gross_and_net(weights: Sequence[float]) -> tuple[float, float]:
+def gross_and_net(weights: Iterable[float]) -> tuple[float, float]:
+    """The sums of absolute and of signed maintenance margins."""
     gross = net = 0.0
     for weight in weights:
         gross += abs(weight)
@@ -69,29 +62,10 @@ def _gross_and_net(weights: Sequence[float]) -> tuple[float, float]:
     return gross, net
 
 
-def _exposures(
-    weights: Sequence[float], underlyings: Sequence[int], correlation: list[list[float]]
-) -> tuple[float, float]:
-    correlated = independent = 0.0
-    for weight, underlying in zip(weights, underlyings, strict=True):
-        row, moved = correlation[underlying], 0.0
-        for other, other_underlying in zip(weights, underlyings, strict=True):
-            moved += row[other_underlying] * other
-        correlated += weight * moved
-        independent += weight * weight
-    return correlated, independent
-
-
-def _deciding_regime(calm: float, breakdown: float, panic: float, floor: float) -> RegimeName:
+def deciding_regime(candidates: Sequence[tuple[RegimeName, float]]) -> RegimeName:
     """The first of the regimes that no later one exceeds by more than the tolerance."""
-    regime: RegimeName = "calm"
-    worst = calm
-    candidates: tuple[tuple[RegimeName, float], ...] = (
-        ("breakdown", breakdown),
-        ("panic", panic),
-        ("floor", floor),
-    )
-    for name, value in candidates:
+    regime, worst = candidates[0]
+    for name, value in candidates[1:]:
         if value > worst * (1.0 + REGIME_TOLERANCE):
             regime, worst = name, value
     return regime

@@ -21,6 +21,14 @@ class Prices:
         self.price.grow()
         self.ts.grow()
 
+    def copy(self) -> Prices:
+        """The same prices, free to be changed."""
+        other = Prices()
+        for mine, its in ((self.price, other.price), (self.ts, other.ts)):
+            its.load(mine.to_bytes())
+        other.price.wide = dict(self.price.wide)
+        return other
+
     def is_known(self, number: int) -> bool:
         """Whether a price was ever set."""
         return self.price[number] != NO_PRICE
@@ -47,6 +55,13 @@ class Market:
         self.marks = Prices()
         self.index = Prices()
         self.funded = Column("i8", NEVER)
+
+    def copy(self) -> Market:
+        """The same market, free to be changed."""
+        other = Market()
+        other.marks, other.index = self.marks.copy(), self.index.copy()
+        other.funded.load(self.funded.to_bytes())
+        return other
 
     def add_contract(self) -> None:
         """Room for one more instrument."""

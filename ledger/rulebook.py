@@ -9,13 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from ledger.correlation import correlation_matrix, is_positive_semidefinite
-from ledger.soundness import check_sound, check_succession, unsound
+from ledger.margin import MarginModel
+from ledger.models.compilation import Market, compile_model
+from ledger.models.gross import Gross
+from ledger.models.soundness import check_model
+from ledger.soundness import check_sound, check_succession
+from schemas.events import Mode
 from schemas.parameters import (
     Bands,
     CollateralAsset,
     Instrument,
-    NettingModel,
     RiskParametersPublished,
     Tier,
 )
@@ -84,15 +87,14 @@ class Rulebook:
     parameters: RiskParametersPublished
     contracts: tuple[Contract, ...]
     collateral: tuple[Collateral, ...]
+    underlyings: tuple[str, ...]  # in code-point order
     contract_ids: dict[str, int]
     asset_ids: dict[str, int]
     contract_rank: tuple[int, ...]
     asset_rank: tuple[int, ...]
     settlement: int
-    correlation: list[list[float]]  # by underlying
-    floor: float
-    breakdown: float
-    panic: float
+    model: MarginModel  # of portfolio mode
+    gross: Gross  # of the other modes
     bands: BandLimits
     initial_multiplier: int
     publish_tolerance: int
@@ -106,6 +108,10 @@ class Rulebook:
     def settlement_asset(self) -> str:
         """The asset everything is valued in."""
         return self.parameters.settlement_asset
+
+    def model_of(self, mode: Mode) -> MarginModel:
+        """How a pool is margined in a mode."""
+        return self.model if mode == "portfolio" else self.gross
 
     def contract(self, symbol: str, field: str = "symbol") -> int:
         """The id of an instrument. Refusal: `unknown_symbol`."""
@@ -133,6 +139,7 @@ def compile_rulebook(
     Refusals: `stale_version`, `unsound_parameters`, `unsupported`, each with the field at fault.
     """
     check_sound(parameters)
+    check_model(parameters.model, (instrument.underlying for instrument in parameters.instruments))
     if before is not None:
         check_succession(parameters, before.parameters)
         known_symbols = [contract.symbol for contract in before.contracts]
@@ -141,20 +148,18 @@ def compile_rulebook(
     assets = _in_order(known_assets, _assets(parameters))
     underlyings = sorted({instrument.underlying for instrument in parameters.instruments})
     contracts = tuple(_contract(instrument, underlyings) for instrument in instruments.values())
-    model = parameters.model
     return Rulebook(
         parameters=parameters,
         contracts=contracts,
         collateral=tuple(_collateral(asset) for asset in assets.values()),
+        underlyings=tuple(underlyings),
         contract_ids={symbol: number for number, symbol in enumerate(instruments)},
         asset_ids={asset: number for number, asset in enumerate(assets)},
         contract_rank=_ranks(instruments),
         asset_rank=_ranks(assets),
         settlement=list(assets).index(parameters.settlement_asset),
-        correlation=_correlation(model, underlyings),
-        floor=_as_float(model.floor),
-        breakdown=_as_float(model.breakdown),
-        panic=_as_float(model.panic),
+        model=compile_model(parameters.model, _seen_by_models(contracts, underlyings)),
+        gross=Gross(),
         bands=_band_limits(parameters.bands),
         initial_multiplier=parameters.initial_multiplier.at(RATE_PRECISION, "initial_multiplier"),
         publish_tolerance=parameters.publish_tolerance.at(RATE_PRECISION, "publish_tolerance"),
@@ -180,11 +185,6 @@ def _ranks(names: Iterable[str]) -> tuple[int, ...]:
 
 def _rate(value: ExactDecimal) -> int:
     return value.at(RATE_PRECISION, "")
-
-
-def _as_float(value: ExactDecimal) -> float:
-    # One correctly rounded division: the float nearest to the decimal.
-    return value.units / int(10**value.places)
 
 
 def _contract(instrument: Instrument, underlyings: list[str]) -> Contract:
@@ -233,13 +233,9 @@ def _band_limits(bands: Bands) -> BandLimits:
     return BandLimits(boundaries=boundaries, hysteresis=_rate(bands.hysteresis))
 
 
-def _correlation(model: NettingModel, underlyings: Sequence[str]) -> list[list[float]]:
-    # Pairs may be listed before their instruments are.
-    pairs = {frozenset((pair.a, pair.b)): _as_float(pair.rho) for pair in model.correlation}
-    known = {names: rho for names, rho in pairs.items() if len(names) == 2 and names <= set(underlyings)}
-    default = _as_float(model.correlation_default) if model.correlation_default else 0.0
-    matrix = correlation_matrix(underlyings, known, default)
-    if not is_positive_semidefinite(matrix):
-        unsound("model.correlation", "no such correlations exist: the matrix is not positive semi-definite")
-    rows: list[list[float]] = matrix.tolist()
-    return rows
+def _seen_by_models(contracts: Sequence[Contract], underlyings: Sequence[str]) -> Market:
+    return Market(
+        names=underlyings,
+        underlyings=tuple(contract.underlying for contract in contracts),
+        steepest=[contract.curve.rates[-1] for contract in contracts],
+    )

@@ -1,6 +1,6 @@
 """Whether risk parameters are sound: everything that would make a requirement meaningless is refused.
 
-The correlations' own condition (positive semi-definite) is checked where their matrix is built.
+The margin model's own conditions are in `ledger.models.soundness`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Final, NoReturn
 from schemas.parameters import (
     Bands,
     CollateralAsset,
-    CorrelationPair,
     Instrument,
     LiquidationRules,
     RiskParametersPublished,
@@ -28,7 +27,6 @@ def check_sound(parameters: RiskParametersPublished) -> None:
     _check_bands(parameters.bands, parameters.liquidation)
     _check_instruments(parameters.instruments)
     _check_collateral(parameters.collateral, parameters.settlement_asset)
-    _check_pairs(parameters.model.correlation)
 
 
 def check_succession(parameters: RiskParametersPublished, before: RiskParametersPublished) -> None:
@@ -89,6 +87,18 @@ def _check_instruments(instruments: Iterable[Instrument]) -> None:
         _check_floors(f"{field}.brackets", steps)
         if any(_rate(after) < _rate(before) for (_, before), (_, after) in pairwise(steps)):
             unsound(f"{field}.brackets", "maintenance rates may not fall")
+        _check_cums(instrument, f"{field}.brackets")
+
+
+def _check_cums(instrument: Instrument, field: str) -> None:
+    """Where `cum` is given it must be what makes the margin continuous."""
+    cum = previous_rate = 0
+    for number, bracket in enumerate(instrument.brackets):
+        cum += _rate(bracket.notional_floor) * (_rate(bracket.maintenance_rate) - previous_rate)
+        previous_rate = _rate(bracket.maintenance_rate)
+        if bracket.cum is not None and _rate(bracket.cum) * 10**RATE_PRECISION != cum:
+            expected = ExactDecimal.of(cum, 2 * RATE_PRECISION).text()
+            unsound(f"{field}.{number}.cum", f"these rates are continuous with {expected}")
 
 
 def _check_collateral(collateral: Iterable[CollateralAsset], settlement_asset: str) -> None:
@@ -118,18 +128,6 @@ def _check_floors(field: str, steps: Sequence[tuple[ExactDecimal, ExactDecimal]]
         unsound(field, "the first floor must be 0")
     if any(_rate(after) <= _rate(before) for (before, _), (after, _) in pairwise(steps)):
         unsound(field, "floors must rise")
-
-
-def _check_pairs(pairs: Iterable[CorrelationPair]) -> None:
-    seen: set[frozenset[str]] = set()
-    for number, pair in enumerate(pairs):
-        field = f"model.correlation.{number}"
-        names = frozenset((pair.a, pair.b))
-        if names in seen:
-            unsound(field, f"{pair.a} and {pair.b} are listed twice")
-        seen.add(names)
-        if pair.a == pair.b and _rate(pair.rho) != 10**RATE_PRECISION:
-            unsound(f"{field}.rho", "an underlying's correlation with itself is 1")
 
 
 def _rate(value: ExactDecimal) -> int:

@@ -13,7 +13,7 @@ from ledger.arithmetic import multiply_requirement, round_requirement
 from ledger.bands import margin_ratio
 from ledger.book import MODES, Book, Held
 from ledger.collateral import asset_value, collateral_value
-from ledger.margin import Requirement, cross_requirement, netting_requirement
+from ledger.margin import Exposure, Requirement
 from ledger.market import Market
 from ledger.rulebook import RATE_SCALE, Rulebook
 from schemas.events import Mode
@@ -30,15 +30,6 @@ class Figures(NamedTuple):
     requirement: int
     initial: int
     regime: RegimeName
-
-
-class Exposure(NamedTuple):
-    """The positions of a pool, in the order of their symbols."""
-
-    contracts: list[int]
-    values: list[int]  # signed notional at the mark, in settlement units
-    weights: list[float]  # signed maintenance margin
-    unrealised: int  # in settlement units
 
 
 def evaluate(book: Book, market: Market, rules: Rulebook, pools: Iterable[int]) -> list[Figures]:
@@ -90,10 +81,7 @@ def value_positions(positions: Iterable[tuple[int, int, int]], market: Market, r
 
 def requirement_of(exposure: Exposure, rules: Rulebook, mode: Mode) -> Requirement:
     """The unrounded requirement of an exposure in a mode."""
-    if mode != "portfolio":
-        return cross_requirement(exposure.weights)
-    underlyings = [rules.contracts[contract].underlying for contract in exposure.contracts]
-    return netting_requirement(exposure.weights, underlyings, rules)
+    return rules.model_of(mode).requirement(exposure)
 
 
 def ratio_of(figures: Figures) -> ExactDecimal | None:

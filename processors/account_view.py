@@ -8,10 +8,12 @@ from ledger.arithmetic import multiply_divide_floor, round_requirement
 from ledger.bands import BANDS, REQUIREMENT_SCALE, margin_ratio
 from ledger.book import MODES
 from ledger.collateral import asset_value, haircut
-from ledger.contributions import contributions
-from ledger.rulebook import Rulebook
+from ledger.comparison import Standing, compare
+from ledger.isolation import held_together
+from ledger.liquidation_price import LiquidationPrices, liquidation_prices
+from ledger.margin import Exposure
 from ledger.state import State
-from ledger.valuation import Exposure, Figures, evaluate, exposure_of, requirement_of
+from ledger.valuation import Figures, evaluate, exposure_of
 from schemas.units import (
     INDEX_PRECISION,
     RATIO_PRECISION,
@@ -28,22 +30,67 @@ class UnknownAccount(ValueError):
 
 
 def view_account(state: State, account_id: str) -> View:
-    """Plain values, decimals as canonical strings. UnknownAccount when there is none of that name."""
-    account = state.book.accounts.numbers.get(account_id)
-    if account is None:
-        raise UnknownAccount(account_id)
-    pool = state.book.accounts.pool[account]
-    [figures] = evaluate(state.book, state.market, state.rules, [pool])
-    episode = state.episodes.get(pool)
+    """Plain values, decimals as canonical strings. UnknownAccount when there is none of that name.
+
+    The figures are those of the account's own pool; `isolated` lists the pools of isolated positions.
+    """
+    account = _number(state, account_id)
+    own, *isolated = state.book.pools_of(account)
     return {
         "account_id": account_id,
         "mode": MODES[state.book.accounts.mode[account]],
+        **_pool(state, own),
+        "isolated": [
+            {"pool": state.pool_name(pool)} | _pool(state, pool)
+            for pool in isolated
+            if not state.book.is_flat(pool) or pool in state.episodes
+        ],
+    }
+
+
+def _number(state: State, account_id: str) -> int:
+    account = state.book.accounts.numbers.get(account_id)
+    if account is None:
+        raise UnknownAccount(account_id)
+    return account
+
+
+def _pool(state: State, pool: int) -> View:
+    [figures] = evaluate(state.book, state.market, state.rules, [pool])
+    episode = state.episodes.get(pool)
+    return {
         "band": BANDS[state.book.pools.band[pool]],
         **_margin(figures),
         "withdrawable": _withdrawable(state, pool, figures),
         "liquidation_id": None if episode is None else episode.liquidation_id,
         "positions": _positions(state, pool),
         "balances": _balances(state, pool),
+    }
+
+
+def compare_modes(state: State, account_id: str) -> View:
+    """The account under each margin mode, by mode. UnknownAccount when there is none of that name."""
+    held = held_together(state, _number(state, account_id))
+    standings = compare(held, state.market, state.rules)
+    contracts = [contract for contract, _, _ in held.positions]
+    return {standing.mode: _standing(state, standing, contracts) for standing in standings}
+
+
+def _standing(state: State, standing: Standing, contracts: list[int]) -> View:
+    ratios = {"ratio": standing.ratio, "efficiency": standing.efficiency}
+    return {
+        "equity": format_units(standing.equity, SETTLEMENT_PRECISION),
+        "requirement": format_units(standing.requirement, REQUIREMENT_PRECISION),
+        "initial": format_units(standing.initial, REQUIREMENT_PRECISION),
+        **{
+            name: None if value is None else format_units(value, RATIO_PRECISION)
+            for name, value in ratios.items()
+        },
+        "stands": standing.stands,
+        "positions": [
+            {"symbol": state.rules.contracts[contract].symbol} | _liquidation(state, contract, prices)
+            for contract, prices in zip(contracts, standing.prices, strict=True)
+        ],
     }
 
 
@@ -73,22 +120,23 @@ def _withdrawable(state: State, pool: int, figures: Figures) -> str:
 
 
 def _positions(state: State, pool: int) -> list[View]:
-    rules = state.rules
+    rules, mode = state.rules, MODES[state.book.accounts.mode[state.book.pools.account[pool]]]
     exposure = exposure_of(state.book, state.market, rules, pool)
-    shares = _shares(state, pool, exposure, rules)
-    rows = zip(state.book.positions.rows(pool), exposure.values, exposure.weights, shares, strict=True)
-    return [_position(state, row, value, abs(weight), share) for row, value, weight, share in rows]
+    model = rules.model_of(mode)
+    shares = model.shares(exposure, model.requirement(exposure))
+    prices = liquidation_prices(state.book.held(pool), state.market, rules, mode)
+    rows = state.book.positions.rows(pool)
+    return [
+        _position(state, row, exposure, place, shares[place])
+        | _liquidation(state, state.book.positions.item[row], prices[place])
+        for place, row in enumerate(rows)
+    ]
 
 
-def _shares(state: State, pool: int, exposure: Exposure, rules: Rulebook) -> list[float]:
-    mode = MODES[state.book.accounts.mode[state.book.pools.account[pool]]]
-    underlyings = [rules.contracts[contract].underlying for contract in exposure.contracts]
-    return contributions(exposure.weights, underlyings, requirement_of(exposure, rules, mode), rules)
-
-
-def _position(state: State, row: int, value: int, maintenance: float, share: float) -> View:
+def _position(state: State, row: int, exposure: Exposure, place: int, share: float) -> View:
     positions = state.book.positions
     contract, size, cost = positions.item[row], positions.size[row], positions.cost[row]
+    value, maintenance = exposure.values[place], abs(exposure.weights[place])
     terms = state.rules.contracts[contract]
     entry = multiply_divide_floor(cost, 1, size * terms.value_scale)
     return {
@@ -100,6 +148,17 @@ def _position(state: State, row: int, value: int, maintenance: float, share: flo
         "unrealised": format_units(value - cost, SETTLEMENT_PRECISION),
         "maintenance": format_units(round_requirement(maintenance), REQUIREMENT_PRECISION),
         "contribution": format_units(round_requirement(share), REQUIREMENT_PRECISION),
+    }
+
+
+def _liquidation(state: State, contract: int, prices: LiquidationPrices) -> View:
+    precision = state.rules.contracts[contract].price_precision
+    return {
+        name: None if price is None else format_units(price, precision)
+        for name, price in (
+            ("liquidation_price", prices.alone),
+            ("liquidation_price_with_index", prices.with_index),
+        )
     }
 
 

@@ -13,7 +13,8 @@ from schemas.events import Mode, Side
 from schemas.units import ExactDecimal
 
 BandName = Literal["healthy", "buffer", "warning", "liquidation"]
-RegimeName = Literal["calm", "breakdown", "panic", "floor", "gross"]
+# What decided a requirement: a regime of the netting model, credits or scenarios or charges of the others.
+RegimeName = Literal["calm", "breakdown", "panic", "floor", "gross", "spread", "scenario", "minimum"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

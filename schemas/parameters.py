@@ -11,12 +11,14 @@ from typing import Annotated, Literal
 from schemas.units import (
     Correlation,
     Count,
+    ExactDecimal,
     Identifier,
     Many,
     NotNegative,
     Positive,
     Precision,
     Symbol,
+    Tagged,
     Timestamp,
     UnitInterval,
     Version,
@@ -26,10 +28,15 @@ from schemas.units import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bracket:
-    """From this notional upwards, maintenance margin grows at this rate."""
+    """From this notional upwards, maintenance margin grows at this rate.
+
+    `cum` may say what venues print beside it: margin is `notional * rate - cum`. It follows from continuity,
+    so it is only compared; a table that contradicts itself is refused.
+    """
 
     notional_floor: NotNegative
     maintenance_rate: UnitInterval
+    cum: NotNegative | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +78,7 @@ class CorrelationPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NettingModel:
-    """The worst of three correlation regimes, floored at a share of gross (see `ledger.margin`)."""
+    """The worst of three correlation regimes, floored at a share of gross (see `ledger.models.netting`)."""
 
     kind: Literal["netting"]
     floor: UnitInterval
@@ -79,6 +86,100 @@ class NettingModel:
     panic: UnitInterval
     correlation: Annotated[tuple[CorrelationPair, ...], Many()]
     correlation_default: Correlation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpreadCredit:
+    """The share of both legs' margin that is given back when opposite positions in two underlyings match.
+
+    With `a` and `b` the same underlying: for opposite positions in two of its instruments.
+    """
+
+    a: Symbol
+    b: Symbol
+    credit: UnitInterval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpreadModel:
+    """Gross less credits for pairs, floored at a share of gross (see `ledger.models.spread`).
+
+    `credits` are in the order of their priority.
+    """
+
+    kind: Literal["spread"]
+    floor: UnitInterval
+    credits: Annotated[tuple[SpreadCredit, ...], Many()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnderlyingMove:
+    """How far one underlying moves in a scenario, when not as far as the others."""
+
+    underlying: Symbol
+    move: ExactDecimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShockScenario:
+    """Every underlying moves by `move` times its range; what is lost counts with `weight`."""
+
+    name: Identifier
+    move: ExactDecimal
+    weight: UnitInterval
+    moves: Annotated[tuple[UnderlyingMove, ...], Many()] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeRates:
+    """A charge on what is held in one underlying: rates on its gross, net and hedged notional."""
+
+    gross: UnitInterval
+    net: UnitInterval
+    hedged: UnitInterval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScanTerms:
+    """How far an underlying is shocked, what is charged on top of the scan, and what at least."""
+
+    range: UnitInterval
+    contingency: ChargeRates | None = None
+    minimum: ChargeRates | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnderlyingTerms:
+    """The terms of the underlyings listed."""
+
+    underlyings: Annotated[tuple[Symbol, ...], Many()]
+    range: UnitInterval
+    contingency: ChargeRates | None = None
+    minimum: ChargeRates | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskGroup:
+    """Underlyings scanned together; `offset` is the share of a gain that counts against a loss."""
+
+    name: Identifier
+    underlyings: Annotated[tuple[Symbol, ...], Many()]
+    offset: UnitInterval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScenarioModel:
+    """The worst loss over a table of shocks, add-ons, and minimum charges (see `ledger.models.scenario`)."""
+
+    kind: Literal["scenario"]
+    floor: UnitInterval
+    scenarios: Annotated[tuple[ShockScenario, ...], Many()]
+    terms: Annotated[tuple[UnderlyingTerms, ...], Many()]
+    default_terms: ScanTerms
+    groups: Annotated[tuple[RiskGroup, ...], Many()]
+
+
+AnyModel = NettingModel | SpreadModel | ScenarioModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +231,7 @@ class RiskParametersPublished:
     settlement_asset: Symbol
     instruments: Annotated[tuple[Instrument, ...], Many()]
     collateral: Annotated[tuple[CollateralAsset, ...], Many()]
-    model: NettingModel
+    model: Annotated[AnyModel, Tagged("kind")]
     bands: Bands
     initial_multiplier: Positive
     publish_tolerance: NotNegative

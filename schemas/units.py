@@ -161,6 +161,12 @@ class Many:
     """Marks a list of the contract: the edge stops reading one at its first mistake."""
 
 
+class Tagged(NamedTuple):
+    """Marks a choice of objects: `field` says which of them it is."""
+
+    field: str
+
+
 # The field types of the contract: what a value of the right JSON type must also be.
 Positive = Annotated[ExactDecimal, Predicate(_positive)]
 NotNegative = Annotated[ExactDecimal, Predicate(_not_negative)]

@@ -23,6 +23,7 @@ from schemas.units import (
     MAX_PARAMETERS_BYTES,
     ExactDecimal,
     Many,
+    Tagged,
     is_identifier,
     parse_decimal,
 )
@@ -44,10 +45,15 @@ def _list_schema(_mark: Many, source: object, handler: GetCoreSchemaHandler) -> 
     return cast("CoreSchema", {**schema, "fail_fast": True})
 
 
+def _choice_schema(mark: Tagged, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+    return handler(Annotated[source, Field(discriminator=mark.field)])
+
+
 def _register_with_pydantic() -> None:
     """Teach pydantic the vocabulary from here, so that the vocabulary need not know pydantic."""
     setattr(ExactDecimal, "__get_pydantic_core_schema__", classmethod(_decimal_schema))  # noqa: B010
     setattr(Many, "__get_pydantic_core_schema__", _list_schema)  # noqa: B010
+    setattr(Tagged, "__get_pydantic_core_schema__", _choice_schema)  # noqa: B010
     strict = {"strict": True, "extra": "forbid"}
     words = [
         parameters.Bracket,
@@ -56,6 +62,15 @@ def _register_with_pydantic() -> None:
         parameters.CollateralAsset,
         parameters.CorrelationPair,
         parameters.NettingModel,
+        parameters.SpreadCredit,
+        parameters.SpreadModel,
+        parameters.UnderlyingMove,
+        parameters.ShockScenario,
+        parameters.ChargeRates,
+        parameters.ScanTerms,
+        parameters.UnderlyingTerms,
+        parameters.RiskGroup,
+        parameters.ScenarioModel,
         parameters.Bands,
         parameters.EligibilityRules,
         parameters.LiquidationRules,
@@ -213,10 +228,8 @@ _REASON_OF_ERROR: Final = {
 
 def _refusal_of(error: ErrorDetails) -> Refusal:
     kind = error["type"]
-    if kind == "union_tag_not_found":
-        return Refusal(Reason.MISSING_FIELD, "type", "the field is needed")
-    if kind == "union_tag_invalid":
-        return Refusal(Reason.UNKNOWN_TYPE, "type", "no event of this type")
+    if kind.startswith("union_tag"):
+        return _refusal_of_tag(error)
     field = _path(error["loc"])
     cause = error.get("ctx", {}).get("error")
     if isinstance(cause, Refusal):
@@ -227,9 +240,24 @@ def _refusal_of(error: ErrorDetails) -> Refusal:
     return Refusal(reason, field, detail)
 
 
+def _refusal_of_tag(error: ErrorDetails) -> Refusal:
+    """The field that says which object this is: the `type` of an event, the `kind` of a margin model."""
+    inside = _path(error["loc"])
+    field = f"{inside}.kind" if inside else "type"
+    if error["type"] == "union_tag_not_found":
+        return Refusal(Reason.MISSING_FIELD, field, "the field is needed")
+    if not inside:
+        return Refusal(Reason.UNKNOWN_TYPE, field, "no event of this type")
+    if not isinstance(error["input"]["kind"], str):
+        return Refusal(Reason.WRONG_TYPE, field, "another JSON type is needed")
+    return Refusal(Reason.INVALID_VALUE, field, "not one of the values allowed")
+
+
 def _path(location: tuple[int | str, ...]) -> str:
-    # The first element is the event type that the union chose.
-    return ".".join(_printable(str(step)) for step in location[1:])
+    # What a union chose is part of the location: the type of the event, the kind of the model.
+    chosen = {0, 2} if location[1:2] == ("model",) else {0}
+    steps = (step for place, step in enumerate(location) if place not in chosen)
+    return ".".join(_printable(str(step)) for step in steps)
 
 
 def _printable(name: str) -> str:

@@ -17,6 +17,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import reference_models
+
 Event = dict[str, Any]
 Output = dict[str, Any]
 Schedule = Sequence[tuple[int, int]]
@@ -247,7 +249,9 @@ class Parameters:
     settlement: str
     instruments: dict[str, Instrument]
     assets: dict[str, Asset]
-    model: Model
+    model: Model | None
+    """None for one of the models of `reference_models`."""
+    model_row: Event
     boundaries: tuple[int, int, int]
     """Where buffer, warning and liquidation begin, at 8 decimals like the other ratios here."""
     hysteresis: int
@@ -314,7 +318,8 @@ def parse_parameters(event: Event) -> Parameters:
         settlement=event["settlement_asset"],
         instruments={row["symbol"]: parse_instrument(row) for row in event["instruments"]},
         assets=parse_assets(event),
-        model=parse_model(event["model"]),
+        model=parse_model(event["model"]) if event["model"]["kind"] == "netting" else None,
+        model_row=event["model"],
         boundaries=(buffer, warning, lowest),
         hysteresis=scaled(bands["hysteresis"], 8),
         initial_multiplier=scaled(event.get("initial_multiplier", "1.5"), 8),
@@ -363,6 +368,9 @@ def check_asset(asset: Asset) -> None:
 def check_model(event: Event, parameters: Parameters) -> None:
     model = parameters.model
     underlyings = sorted({instrument.underlying for instrument in parameters.instruments.values()})
+    if model is None:
+        require(reference_models.is_sound(parameters.model_row, underlyings))
+        return
     require(all(0 <= share <= 1 for share in (model.floor, model.breakdown, model.panic)))
     require(all(-1 <= rho <= 1 for rho in (model.default, *model.rho.values())))
     require(all(a != b or rho == 1 for (a, b), rho in model.rho.items()))
@@ -390,7 +398,18 @@ def frozen_terms(parameters: Parameters) -> dict[str, tuple[object, ...]]:
     return terms | {"settlement": (parameters.settlement,)}
 
 
+def check_published_cums(brackets: Sequence[Event]) -> None:
+    cum = previous_rate = Fraction(0)
+    for row in brackets:
+        rate = Fraction(row["maintenance_rate"])
+        cum += Fraction(row["notional_floor"]) * (rate - previous_rate)
+        previous_rate = rate
+        require(Fraction(row.get("cum", cum)) == cum)
+
+
 def check_sound(event: Event, new: Parameters, old: Parameters | None) -> None:
+    for row in event["instruments"]:
+        check_published_cums(row["brackets"])
     require(len(new.instruments) == len(event["instruments"]))
     require(len({row["asset"] for row in event["collateral"]}) == len(event["collateral"]))
     require(new.assets[new.settlement] == settlement_asset(new.settlement))
@@ -407,8 +426,6 @@ def check_sound(event: Event, new: Parameters, old: Parameters | None) -> None:
 def admit_parameters(event: Event, old: Parameters | None) -> Parameters:
     if old is not None and event["version"] <= old.version:
         raise Refused("stale_version")
-    if event["model"]["kind"] != "netting":
-        raise Refused("unsupported")
     new = parse_parameters(event)
     check_sound(event, new, old)
     return new
@@ -606,9 +623,27 @@ def figures(parameters: Parameters, prices: Prices, pool: Pool, mode: str) -> Fi
         gross, net = (round_up_6(x) for x in gross_and_net(weights))
         return Figures(worth, gross, gross, net, "gross")
     model = parameters.model
+    if model is None:
+        return other_figures(parameters, prices, pool, worth, weights)
     found = margin(weights, model.rho, model.default, model.floor, model.breakdown, model.panic)
     requirement, gross, net = (round_up_6(x) for x in (found.requirement, found.gross, found.net))
     return Figures(worth, requirement, gross, net, found.regime)
+
+
+def other_figures(
+    parameters: Parameters,
+    prices: Prices,
+    pool: Pool,
+    worth: int,
+    weights: Sequence[WeightedPosition],
+) -> Figures:
+    gross, net = (round_up_6(x) for x in gross_and_net(weights))
+    held = [
+        (underlying, position_value(parameters, prices, symbol, pool.positions[symbol]), abs(weight))
+        for symbol, underlying, weight in weights
+    ]
+    found = reference_models.verdict(held, parameters.model_row)
+    return Figures(worth, round_up_6(found.requirement), gross, net, found.regime)
 
 
 def below(found: Figures, ratio: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,6 +25,8 @@ from worlds import (
     orders_to_close,
     parameters,
     random_history,
+    scenario_model,
+    spread_model,
 )
 
 
@@ -48,9 +51,33 @@ def compare(state: State, reference: Reference, event: Event) -> list[Output]:
 
 @given(histories())
 def test_every_output_of_every_history_equals_the_reference(history: list[Event]) -> None:
+    check(history)
+
+
+OTHER_MODELS = {
+    "spread": spread_model(("BTC", "ETH", "0.75"), ("DOGE", "BTC", "0.3"), ("DOGE", "ETH", "0.4")),
+    "scenario": scenario_model(),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_MODELS)
+@given(histories())
+def test_every_output_under_another_model_equals_the_reference(kind: str, history: list[Event]) -> None:
+    check([parameters(model=OTHER_MODELS[kind]), *history[1:]])
+
+
+def check(history: list[Event]) -> None:
     state, reference = State(), Reference()
     for event in history:
         compare(state, reference, event)
+
+
+@pytest.mark.parametrize("kind", OTHER_MODELS)
+def test_long_histories_under_another_model_equal_the_reference(kind: str) -> None:
+    seen = Counter[str]()
+    for seed in range(6):
+        seen += told_with_a_liquidator(seed, share=100, model=OTHER_MODELS[kind])
+    assert {"liquidation_triggered", "liquidation_completed", "margin_mode_changed"} <= set(seen)
 
 
 def test_long_histories_with_a_liquidator_equal_the_reference() -> None:
@@ -61,9 +88,9 @@ def test_long_histories_with_a_liquidator_equal_the_reference() -> None:
     assert set(seen) == set(OUTPUT_TOPIC_OF)
 
 
-def told_with_a_liquidator(seed: int, share: int) -> Counter[str]:
+def told_with_a_liquidator(seed: int, share: int, **changes: Any) -> Counter[str]:
     state, reference, seen = State(), Reference(), Counter[str]()
-    for event in random_history(seed, 400):
+    for event in [parameters(**changes), *random_history(seed, 400)[1:]]:
         outputs = compare(state, reference, event)
         waiting = orders_to_close(outputs)
         while waiting:

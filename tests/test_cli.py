@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -160,6 +161,50 @@ def test_account_as_json_equals_the_last_requirement_published() -> None:
     assert (view["mode"], view["band"]) == (last["mode"], last["band"])
 
 
+def test_account_shows_liquidation_prices_and_shares_of_the_requirement() -> None:
+    run_ledger(HISTORY[:24])
+    view = account_json("ann")
+    assert len(view["positions"]) == 2
+    shares = sum(Decimal(position["contribution"]) for position in view["positions"])
+    assert abs(shares - Decimal(view["requirement"])) < Decimal("0.00001")
+    for position in view["positions"]:
+        for name in ("liquidation_price", "liquidation_price_with_index"):
+            assert position[name] is None or Decimal(position[name]) > 0
+    shown = margin_ledger("account", "ann", "--data", "ledger").stdout
+    assert "liq." in shown
+    assert str(view["positions"][0]["liquidation_price"]) in shown
+
+
+def test_account_shows_isolated_positions_as_pools_of_their_own() -> None:
+    world = [*HISTORY[:24], {"type": "margin_mode_requested", "account_id": "cyd", "mode": "isolated"}]
+    last = {"event_id": "m-1", "ts": START + 99}
+    run_ledger([*world[:-1], last | world[-1]])
+    view = account_json("cyd")
+    assert (view["mode"], view["positions"]) == ("isolated", [])
+    [pool] = view["isolated"]
+    assert (pool["pool"], pool["positions"][0]["symbol"]) == ("BTC-PERP", "BTC-PERP")
+    assert Decimal(pool["ratio"]) >= Decimal("1.5")
+    shown = margin_ledger("account", "cyd", "--data", "ledger").stdout
+    assert all(word in shown for word in ("Isolated positions", pool["positions"][0]["liquidation_price"]))
+    tried = what_if_json("cyd", "--price", "BTC-PERP=-40%")
+    assert tried["after"]["isolated"][0]["band"] == "liquidation"
+    assert "size" in margin_ledger("what-if", "cyd", "--data", "ledger").stdout
+
+
+def test_account_can_be_compared_under_every_mode() -> None:
+    run_ledger(HISTORY[:24])
+    view = account_json("ann", "--compare")
+    assert list(view["comparison"]) == ["isolated", "cross", "portfolio"]
+    now = view["comparison"][view["mode"]]
+    assert (now["requirement"], now["equity"]) == (view["requirement"], view["equity"])
+    assert [row["symbol"] for row in now["positions"]] == [row["symbol"] for row in view["positions"]]
+    shown = margin_ledger("account", "ann", "--data", "ledger", "--compare").stdout
+    assert all(
+        word in shown for word in ("portfolio (now)", "isolated", "capital efficiency", "liq. price BTC-PERP")
+    )
+    assert "comparison" not in account_json("ann")
+
+
 def test_account_after_a_page_shows_what_that_page_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MARGIN_LEDGER_PAGE_ENTRIES", "1")
     run_ledger(HISTORY)
@@ -188,6 +233,119 @@ def test_account_at_a_time_shows_the_past() -> None:
 def test_account_says_in_one_line_what_is_wrong(arguments: list[str], code: int, message: str) -> None:
     run_ledger(HISTORY)
     result = margin_ledger("account", *arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+
+
+# --- what-if --------------------------------------------------------------------------------------------
+
+
+def what_if_json(name: str, *more: str) -> dict[str, Any]:
+    result = margin_ledger("what-if", name, "--data", "ledger", "--json", *more)
+    view: dict[str, Any] = json.loads(result.stdout)
+    return view
+
+
+def test_what_if_shows_before_and_after_side_by_side_and_touches_nothing() -> None:
+    run_ledger(HISTORY)
+    before = account_json("bob")
+    Path("crash.json").write_text('{"BTC-PERP": "-10%", "BTC": "90000"}')
+    tried = ("--scenario", "crash.json", "--trade", "BTC-PERP:buy:2.5", "--deposit", "USDT:500")
+    view = what_if_json("bob", *tried, "--price", "ETH-PERP=-5%")
+    assert view["before"] | {"shard": 0, "page": view["page"]} == before
+    assert view["after"]["balances"] != view["before"]["balances"]
+    shown = margin_ledger("what-if", "bob", "--data", "ledger", *tried)
+    assert shown.exit_code == 0
+    assert all(word in shown.stdout for word in ("before", "after", "requirement", "liq. price"))
+    assert account_json("bob") == before
+    assert margin_ledger("audit", "verify", "--data", "ledger").exit_code == 0
+
+
+def test_what_if_shows_the_liquidation_that_would_come() -> None:
+    run_ledger(HISTORY[:24])
+    prices = ("--price", "ETH-PERP=+300%")
+    outputs = what_if_json("ann", *prices)["outputs"]
+    assert "liquidation_triggered" in [output["type"] for output in outputs]
+    assert "would be liquidated" in margin_ledger("what-if", "ann", "--data", "ledger", *prices).stdout
+
+
+def test_what_if_shows_a_rejected_change_of_mode() -> None:
+    run_ledger(HISTORY)
+    shown = margin_ledger("what-if", "bob", "--data", "ledger", "--deposit", "USDT:-99999999")
+    assert "withdrawal_rejected (insufficient_balance" in shown.stdout
+
+
+def test_what_if_can_be_asked_of_the_past() -> None:
+    run_ledger(HISTORY)
+    past = what_if_json("ann", "--at", str(START + 10), "--trade", "BTC-PERP:buy:0.5@99999.5")
+    assert past["before"]["positions"] == []
+    assert past["after"]["positions"][0]["entry_price"] == "99999.5"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--trade", "BTC-PERP:hold:1"], 2, "SYMBOL:buy:QUANTITY"),
+        (["--trade", "BTC-PERP:buy:-1"], 2, "greater than 0"),
+        (["--trade", "BTC-PERP:buy:1e5"], 2, "a plain decimal string"),
+        (["--trade", "X-PERP:buy:1"], 1, "X-PERP is not listed; there are BTC-PERP"),
+        (["--trade", "BTC-PERP:buy:0.00001"], 1, "at most 3 decimals"),
+        (["--price", "BTC-PERP"], 2, "NAME=-10%"),
+        (["--price", "BTC-PERP=0"], 2, "greater than 0"),
+        (["--price", "BTC-PERP=-100%"], 1, "nothing would be left"),
+        (["--price", "X=5"], 1, "X is not listed"),
+        (["--deposit", "USDT"], 2, "ASSET:AMOUNT"),
+        (["--deposit", "USDT:0"], 2, "an amount is not 0"),
+        (["--deposit", "X:5"], 1, "X is not listed"),
+        (["--mode", "gross"], 2, "--mode"),
+        (["--scenario", "none.json"], 2, "No such file"),
+        (["--scenario", "events.jsonl"], 2, "not a JSON file"),
+        (["--at", "1", "--page", "1"], 2, "exclude each other"),
+    ],
+)
+def test_what_if_says_in_one_line_what_is_wrong(arguments: list[str], code: int, message: str) -> None:
+    run_ledger(HISTORY)
+    result = margin_ledger("what-if", "ann", "--data", "ledger", *arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+
+
+# --- parameters -----------------------------------------------------------------------------------------
+
+
+def test_parameters_are_listed_with_what_they_do() -> None:
+    listed = json.loads(margin_ledger("parameters", "--json").stdout)
+    assert [row["name"] for row in listed][:3] == ["prudent", "standard", "efficient"]
+    assert all(row["name"] in margin_ledger("parameters").stdout for row in listed)
+
+
+def test_parameters_are_printed_as_an_event_that_is_ready_to_publish() -> None:
+    printed = margin_ledger("parameters", "okx-like", "--version", "7", "--ts", str(START)).stdout
+    assert len(printed.splitlines()) == 1
+    event = json.loads(printed)
+    assert (event["type"], event["version"], event["ts"]) == ("risk_parameters_published", 7, START)
+    deposit = HISTORY[7] | {"event_id": "d-1"}
+    said = outputs_of(margin_ledger("process", "-", stdin=printed.encode() + as_lines([deposit])))
+    assert [output["type"] for output in said] == ["margin_requirement_computed"]
+
+
+def test_parameters_to_edit_are_indented_and_otherwise_the_same() -> None:
+    arguments = ("parameters", "prudent", "--ts", str(START))
+    pretty = margin_ledger(*arguments, "--pretty").stdout
+    assert len(pretty.splitlines()) > 100
+    assert json.loads(pretty) == json.loads(margin_ledger(*arguments).stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nothing"], 1, "no parameters nothing; there are prudent"),
+        (["prudent", "--version", "0"], 2, "--version"),
+        (["prudent", "--ts", "5"], 2, "--ts"),
+    ],
+)
+def test_parameters_say_in_one_line_what_is_wrong(arguments: list[str], code: int, message: str) -> None:
+    result = margin_ledger("parameters", *arguments)
     assert result.exit_code == code
     assert message in result.stderr
 

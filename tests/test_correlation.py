@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exposures import netting_of
 from ledger.correlation import correlation_matrix, is_positive_semidefinite
 from reference import is_positive_semidefinite as reference_verdict
 from worlds import model, rulebook
@@ -41,12 +42,12 @@ def test_the_rulebook_takes_its_pairs_in_either_order() -> None:
     listed = [{"a": "ETH", "b": "BTC", "rho": "0.25"}, {"a": "DOGE", "b": "NONE", "rho": "1"}]
     rules = rulebook(model=model(correlation=listed, correlation_default="-0.125"))
     # Underlyings in the order of their names: BTC, DOGE, ETH.
-    assert rules.correlation == [[1.0, -0.125, 0.25], [-0.125, 1.0, -0.125], [0.25, -0.125, 1.0]]
+    assert netting_of(rules).correlation == [[1.0, -0.125, 0.25], [-0.125, 1.0, -0.125], [0.25, -0.125, 1.0]]
 
 
 def test_without_a_default_unlisted_pairs_are_independent() -> None:
     silent = {"kind": "netting", "floor": "0.2", "breakdown": "0.5", "panic": "0.3", "correlation": []}
-    assert rulebook(model=silent).correlation == uniform(3, 0.0)
+    assert netting_of(rulebook(model=silent)).correlation == uniform(3, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
-from ledger.margin import netting_requirement
+from exposures import weighted
+from ledger.liquidation_price import liquidation_prices
 from ledger.rulebook import MaintenanceCurve
+from schemas.refusals import Reason, Refusal
 from shared_data import needs_shared_data, published_examples
 from worlds import (
     Event,
@@ -25,22 +27,14 @@ from worlds import (
     only,
     parameters,
     rulebook,
+    scenario_model,
+    spread_model,
 )
 
 pytestmark = needs_shared_data
 
-NOT_EXPRESSED = {
-    "paradex-mindelta": "the minimum charge belongs to the scenario scan, a model of a later version",
-    "cme-interspread": "spread credits are a model of a later version",
-    "own-A": "spread credits are a model of a later version",
-    "own-A2": "spread credits are a model of a later version",
-    "own-trap-greedy-credit": "spread credits are a model of a later version",
-    "derive-test29": "the scenario scan is a model of a later version",
-    "okx-mr4-max-mr7": "components of a scenario scan are a model of a later version",
-    "drift-baseliq-0fee": "liquidation in part comes with a later version",
-}
+NOT_EXPRESSED: dict[str, str] = {}
 PARTLY_EXPRESSED = {
-    "paradex-partial-liq": "the account's figures; its table of partial closings comes with a later version",
     "paradex-order-check": "the account's figures; orders are checked by the venue, the ledger sees fills",
 }
 EXPRESSED: set[str] = set()
@@ -128,7 +122,7 @@ def netted(weights: list[float], rho: str, floor: str) -> float:
     """The bare formula: nothing but today's correlation and the floor."""
     bare = model(floor=floor, breakdown="1", panic="0", correlation_default=rho, correlation=[])
     pair = [instrument("A", 1, 1), instrument("B", 1, 1)]
-    return netting_requirement(weights, [0, 1], rulebook(instruments=pair, model=bare)).requirement
+    return rulebook(instruments=pair, model=bare).model.requirement(weighted(weights)).requirement
 
 
 # ---------- maintenance margin by tiers
@@ -143,12 +137,29 @@ def test_cum_follows_from_continuity(example: Example) -> None:
         example.says("mm_at_500000", found.margin(500_000 * 10**8))
 
 
+def with_cums(example: Example, cums: list[str]) -> Event:
+    """The example's tiers as an instrument whose brackets say their `cum`."""
+    listed = instrument("X", 2, 3, *capped(example.inputs["tiers"]))
+    listed["brackets"] = [row | {"cum": cum} for row, cum in zip(listed["brackets"], cums, strict=True)]
+    return rules(listed)
+
+
 @examples("binance-tier-gist-btc-typo")
-def test_a_published_cum_that_contradicts_its_tiers_is_found_out(example: Example) -> None:
-    found = curve(example.inputs["tiers"]).cums
-    for place, cum in enumerate(found):
-        example.says("cum_by_continuity", cum, place)
-    assert [float(cum) for cum in example.inputs["published_cum"]] != list(found)
+def test_a_table_that_contradicts_itself_is_refused(example: Example) -> None:
+    """One rate is misprinted, and so the `cum` beside it does not follow."""
+    with pytest.raises(Refusal) as caught:
+        World(with_cums(example, example.inputs["published_cum"]))
+    assert (caught.value.reason, caught.value.field) == (
+        Reason.UNSOUND_PARAMETERS,
+        "instruments.0.brackets.3.cum",
+    )
+    assert "11300" in caught.value.detail
+    assert World(with_cums(example, example.expected["cum_by_continuity"])).state.rules.contracts
+
+
+@examples("binance-tier-cum-2021", "binance-tier-cum-eth-2021")
+def test_a_table_that_agrees_with_itself_is_taken_with_its_cums(example: Example) -> None:
+    assert World(with_cums(example, example.expected["cum"])).state.rules.contracts
 
 
 def binance_2021() -> list[Event]:
@@ -190,6 +201,19 @@ def test_binance_liquidates_at_its_price_and_not_a_cent_above(example: Example, 
         for mark in (above, below)
     ]
     assert [len(triggered) for triggered in told] == [0, 1]
+
+
+@examples("binance-usdm-cross-liq")
+def test_the_liquidation_prices_foretold_are_those_of_binance(example: Example) -> None:
+    state = cross_liq(example).state
+    held = state.book.held(0)
+    found = liquidation_prices(held, state.market, state.rules, "cross")
+    for name, prices in zip(("BTC", "ETH"), found, strict=True):
+        assert prices.alone is not None
+        # Theirs is rounded to the cent, ours is the first cent at which the pool falls.
+        assert abs(Fraction(prices.alone, 100) - Fraction(example.expected[f"liq_price_{name}"])) <= Fraction(
+            1, 100
+        )
 
 
 @examples("dydx-roundup")
@@ -244,8 +268,8 @@ def test_collateral_counts_at_its_weight(example: Example) -> None:
 
 def plain(number: Fraction) -> str:
     assert (number * 10**8).denominator == 1
-    whole, rest = divmod(int(number * 10**8), 10**8)
-    return f"{whole}.{rest:08d}"
+    whole, rest = divmod(abs(int(number * 10**8)), 10**8)
+    return f"{'-' * (number < 0)}{whole}.{rest:08d}"
 
 
 # ---------- cross margin
@@ -268,8 +292,8 @@ def test_an_account_is_liquidated_below_its_maintenance_margin(example: Example)
         example.says("collateral_after", Fraction(world.balance("ann"), 10**8))
 
 
-@examples("paradex-partial-liq")
-def test_the_account_value_and_margin_before_a_liquidation(example: Example) -> None:
+def paradex(example: Example) -> tuple[World, Output]:
+    """The account of the example, and its figures before the liquidation."""
     held = example.inputs["positions"]
     rate = f"0:{example.inputs['mmf']}"
     world = World(rules(*(instrument(position["symbol"], 0, 3, rate) for position in held)))
@@ -278,8 +302,45 @@ def test_the_account_value_and_margin_before_a_liquidation(example: Example) -> 
     for position in held:
         world.say("mark_price", symbol=position["symbol"], price=position["mark"])
         outputs = fill(world, position["symbol"], position["qty"], position["entry"])
-    example.says("account_value", figures(outputs)["equity"])
-    example.says("mmr", figures(outputs)["requirement"])
+    return world, figures(outputs)
+
+
+@examples("paradex-partial-liq")
+def test_the_account_value_and_margin_before_a_liquidation(example: Example) -> None:
+    _, told = paradex(example)
+    example.says("account_value", told["equity"])
+    example.says("mmr", told["requirement"])
+
+
+@pytest.mark.parametrize("place", range(4))
+@examples("paradex-partial-liq")
+def test_closing_a_share_of_all_positions_frees_that_share_and_costs_a_fee(
+    example: Example, place: int
+) -> None:
+    world, before = paradex(example)
+    share, mmr, fee, value, ratio = (Fraction(cell) for cell in example.expected["table"][place])
+    for position in example.inputs["positions"]:
+        fill(world, position["symbol"], plain(-Fraction(position["qty"]) * share), position["mark"])
+    freed = Fraction(before["requirement"]) * share * Fraction(example.inputs["fee_share_of_mmr_released"])
+    told = figures(world.adjust("ann", plain(-freed)))
+    found = (freed, Fraction(told["requirement"]), Fraction(told["equity"]))
+    assert all(abs(one - two) <= example.tolerance for one, two in zip(found, (fee, mmr, value), strict=True))
+    assert abs(found[1] / found[2] - ratio) < Fraction(1, 1_000)
+    reached = found[1] / found[2] <= Fraction(example.inputs["target_mmr_over_av"])
+    assert reached is (share >= Fraction(example.expected["chosen_share"]))
+
+
+@examples("drift-baseliq-0fee")
+def test_closing_as_much_as_is_short_over_the_rate_covers_the_shortage(example: Example) -> None:
+    inputs = example.inputs
+    world = World(rules(instrument("X", 0, 6, f"0:{inputs['mr']}"), **AT_100_PERCENT))
+    required = 10 * Fraction(inputs["price"]) * Fraction(inputs["mr"])
+    world.deposit("ann", plain(required - Fraction(inputs["shortage"])))
+    told = figures(fill(world, "X", "10", inputs["price"]))
+    short = Fraction(told["requirement"]) - Fraction(told["equity"])
+    assert short == Fraction(inputs["shortage"])
+    told = figures(fill(world, "X", f"-{example.expected['base']}", inputs["price"]))
+    assert (told["requirement"], told["ratio"]) == (told["equity"], "1")
 
 
 @examples("paradex-order-check")
@@ -347,6 +408,139 @@ def test_the_band_of_a_ratio(example: Example) -> None:
     told = figures(fill(world, "X", "1", str(100 * int(example.inputs["R"]))))
     assert told["requirement"] == example.inputs["R"]
     assert told["band"] == NAME_OF_BAND[example.expected["band"]]
+
+
+# ---------- spread credits
+
+
+def credited(values: list[int], brackets: list[list[str]], *pairs: tuple[str, str, str]) -> Output:
+    """What is published of these signed values under these brackets, in instruments A, B, C."""
+    listed = [instrument(name, 0, 0, *steps) for name, steps in zip("ABC", brackets, strict=False)]
+    world = in_mode("portfolio", rules(*listed, model=spread_model(*pairs, floor="0")))
+    world.deposit("ann", "100000000")
+    return [figures(fill(world, name, str(value), "1")) for name, value in zip("ABC", values, strict=False)][
+        -1
+    ]
+
+
+@examples("own-A", "own-A2")
+def test_a_pair_is_credited_as_far_as_it_matches(example: Example) -> None:
+    inputs = example.inputs
+    values = [int(value) for _, value in inputs["legs"]]
+    # Its margins are those of the brackets of 2021.
+    brackets = capped(published_examples()["binance-tier-cum-2021"]["inputs"]["tiers"])
+    told = credited(values, [brackets, brackets], ("A", "B", inputs["credit"]))
+    example.says("iso", told["gross"])
+    example.says("requirement", told["requirement"])
+    example.says("credit", Fraction(told["gross"]) - Fraction(told["requirement"]))
+
+
+@examples("cme-interspread")
+def test_an_inter_commodity_spread_is_credited_on_both_legs(example: Example) -> None:
+    """Two of corn are spread against one of soy, as CME counts them: their values are the same here."""
+    inputs = example.inputs
+    margins = [Fraction(leg["margin"]) * abs(int(leg["qty"])) for leg in inputs["legs"]]
+    brackets = [[f"0:{plain(margin / 100_000)}"] for margin in margins]
+    told = credited([100_000, -100_000], brackets, ("A", "B", inputs["credit"]))
+    example.says("gross", told["gross"])
+    example.says("net", told["requirement"])
+    example.says("credit", Fraction(told["gross"]) - Fraction(told["requirement"]))
+
+
+@examples("own-trap-greedy-credit")
+def test_the_best_matching_is_found_where_a_greedy_one_needs_more_than_the_parts(example: Example) -> None:
+    legs = {name: (int(value), Fraction(margin)) for name, value, margin in example.inputs["legs"]}
+    place = dict(zip(legs, "ABC", strict=True))
+    pairs = [(place[a], place[b], credit) for a, b, credit in example.inputs["pairs"]]
+    brackets = [[f"0:{plain(margin / abs(value))}"] for value, margin in legs.values()]
+    values = [value for value, _ in legs.values()]
+    two = credited(values[:2], brackets, *pairs)["requirement"]
+    alone = credited(values[2:], brackets[2:])["requirement"]
+    example.says("R_BTC_ETH", two)
+    example.says("R_C", alone)
+    example.says("R_all_best", credited(values, brackets, *pairs)["requirement"])
+    assert Fraction(example.expected["R_all_greedy"]) > Fraction(two) + Fraction(alone)
+
+
+# ---------- scenario scans
+
+
+def scanned(*held: tuple[str, str, str], **words: Any) -> Output:
+    """What is published of positions (symbol, signed quantity, price), all in the underlying X."""
+    down_and_up = [
+        {"name": name, "move": move, "weight": "1"} for name, move in (("down", "-1"), ("up", "1"))
+    ]
+    bare = {"floor": "0", "terms": [], "groups": [], "scenarios": down_and_up}
+    listed = [instrument(symbol, 0, 3) | {"underlying": "X"} for symbol, _, _ in held]
+    world = in_mode("portfolio", rules(*listed, model=scenario_model(**(bare | words)), **AT_100_PERCENT))
+    world.deposit("ann", "100000000")
+    return [figures(fill(world, *position)) for position in held][-1]
+
+
+def at_rates(**rates: str) -> Event:
+    return {"gross": "0", "net": "0", "hedged": "0"} | rates
+
+
+@examples("paradex-mindelta")
+def test_a_minimum_charge_is_on_net_and_hedged(example: Example) -> None:
+    """Long 1 and short 1.5: half is net, and 1 of it hedged."""
+    inputs = example.inputs
+    short = -(Fraction(inputs["net"]) + Fraction(inputs["hedged"]))
+    told = scanned(
+        ("A", inputs["hedged"], inputs["spot"]),
+        ("B", str(float(short)), inputs["spot"]),
+        default_terms={
+            "range": "0",
+            "minimum": at_rates(net=inputs["net_rate"], hedged=inputs["hedged_rate"]),
+        },
+    )
+    example.says("min_delta", told["requirement"])
+    assert told["regime"] == "minimum"
+
+
+@examples("okx-mr4-max-mr7")
+def test_the_requirement_is_scan_and_basis_but_at_least_the_minimum(example: Example) -> None:
+    """MR1 is 0 for spot against a perpetual; the rates are those that give the other two components."""
+    inputs = example.inputs
+    price, hedged = 100_000, Fraction(inputs["perp"].split()[0])
+    basis = Fraction(inputs["mr4"]) / (abs(hedged) * price)
+    least = Fraction(inputs["mr7"]) / (2 * abs(hedged) * price)
+    told = scanned(
+        ("SPOT", inputs["spot"].split()[0], str(price)),
+        ("PERP", str(float(hedged)), str(price)),
+        default_terms={
+            "range": "0.12",
+            "contingency": at_rates(hedged=f"{float(basis):.8f}"),
+            "minimum": at_rates(gross=f"{float(least):.8f}"),
+        },
+    )
+    example.says("mmr", told["requirement"])
+    assert told["regime"] == "scenario"
+
+
+@examples("derive-test29")
+def test_a_scan_with_a_contingency_and_a_factor(example: Example) -> None:
+    """The contingency is on spot, and ours on the mark; funding accrued counts as collateral."""
+    inputs = example.inputs
+    mark, spot = Fraction(inputs["perp_price"]), Fraction(inputs["spot"])
+    rate = Fraction(inputs["perp_mm_contingency"]) * spot / mark
+    shocks = [
+        {"name": f"spot-{number}", "move": move, "weight": inputs["mm_factor"]}
+        for number, move in enumerate(
+            ("-0.045", "0.045", "-0.09", "0.09", "-0.135", "0.135", "-0.18", "0.18")
+        )
+    ]
+    told = scanned(
+        ("P", inputs["perps"], inputs["perp_price"]),
+        scenarios=shocks,
+        default_terms={"range": "1", "contingency": at_rates(gross=f"{float(rate):.8f}")},
+    )
+    funding = Fraction(inputs["unrealised_funding"])
+    example.says("mm", funding - Fraction(told["requirement"]))
+    # Initial margin has factors of its own there; here it is a multiple of the requirement.
+    extra = Fraction(inputs["perp_im_extra"]) * spot
+    scan = (Fraction(told["requirement"]) - rate * mark) / Fraction(inputs["mm_factor"])
+    example.says("im", funding - scan * Fraction(inputs["im_factor"]) - rate * mark - extra)
 
 
 # ---------- correlation

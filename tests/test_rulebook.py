@@ -56,6 +56,18 @@ UNSOUND: dict[str, tuple[str, Event]] = {
         "instruments.1.brackets",
         instruments(BTC, instrument("X", 1, 1, "0:0.01", "5:0.00999999")),
     ),
+    "a cum that is not continuous": (
+        "instruments.0.brackets.1.cum",
+        instruments(
+            instrument("X", 1, 1, "0:0.01", "5000:0.02")
+            | {
+                "brackets": [
+                    {"notional_floor": "0", "maintenance_rate": "0.01"},
+                    {"notional_floor": "5000", "maintenance_rate": "0.02", "cum": "50.00000001"},
+                ]
+            }
+        ),
+    ),
     "an asset twice": ("collateral.1.asset", assets(USDT, USDT)),
     "no tiers": ("collateral.1.tiers", assets(USDT, collateral("BTC", 8))),
     "a first tier above 0": ("collateral.0.tiers", assets(collateral("BTC", 8, "1:0.9"))),

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from worlds import Event, collateral, eligibility, instrument, model, parameters
+from worlds import Event, collateral, eligibility, instrument, model, parameters, scenario_model, spread_model
 
 TS = 1_760_100_000_000
 
@@ -151,8 +151,39 @@ def _lists(of: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
     return st.lists(of, max_size=3)
 
 
+def _models() -> st.SearchStrategy[Any]:
+    charges = st.none() | _objects(gross=shares, net=shares, hedged=shares)
+    terms = {"range": shares, "contingency": charges, "minimum": charges}
+    moves = _lists(_objects(underlying=symbols, move=decimals))
+    return st.one_of(
+        _objects(
+            kind=st.just("netting"),
+            floor=shares,
+            breakdown=shares,
+            panic=shares,
+            correlation=_lists(_objects(a=symbols, b=symbols, rho=correlations)),
+            correlation_default=st.none() | correlations,
+        ),
+        _objects(
+            kind=st.just("spread"),
+            floor=shares,
+            credits=_lists(_objects(a=symbols, b=symbols, credit=shares)),
+        ),
+        _objects(
+            kind=st.just("scenario"),
+            floor=shares,
+            scenarios=_lists(
+                _objects(name=identifiers, move=decimals, weight=shares, moves=st.none() | moves)
+            ),
+            terms=_lists(_objects(underlyings=_lists(symbols), **terms)),
+            default_terms=_objects(**terms),
+            groups=_lists(_objects(name=identifiers, underlyings=_lists(symbols), offset=shares)),
+        ),
+    )
+
+
 def _parameters() -> dict[str, st.SearchStrategy[Any]]:
-    brackets = _objects(notional_floor=not_negative, maintenance_rate=shares)
+    brackets = _objects(notional_floor=not_negative, maintenance_rate=shares, cum=st.none() | not_negative)
     tiers = _objects(floor=not_negative, weight=shares)
     return {
         "version": versions,
@@ -167,14 +198,7 @@ def _parameters() -> dict[str, st.SearchStrategy[Any]]:
             )
         ),
         "collateral": _lists(_objects(asset=symbols, precision=places, tiers=_lists(tiers))),
-        "model": _objects(
-            kind=st.just("netting"),
-            floor=shares,
-            breakdown=shares,
-            panic=shares,
-            correlation=_lists(_objects(a=symbols, b=symbols, rho=correlations)),
-            correlation_default=st.none() | correlations,
-        ),
+        "model": _models(),
         "bands": _objects(buffer=positive, warning=positive, liquidation=positive, hysteresis=not_negative),
         "initial_multiplier": positive,
         "publish_tolerance": not_negative,
@@ -250,6 +274,8 @@ def _good_events() -> st.SearchStrategy[Event]:
         parameters(2, instruments=[*parameters()["instruments"], instrument("A-PERP", 0, 8)]),
         parameters(3, collateral=[*parameters()["collateral"], collateral("EUR", 0, "0:1")], model=model()),
         parameters(4, eligibility=eligibility(fills=3)),
+        parameters(5, model=spread_model(("BTC", "ETH", "0.5"))),
+        parameters(6, model=scenario_model()),
     ]
     return st.one_of(st.sampled_from(known), st.sampled_from(KINDS).flatmap(events_of))
 

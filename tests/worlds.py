@@ -66,6 +66,38 @@ def model(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+def spread_model(*pairs: tuple[str, str, str], **changes: Any) -> dict[str, Any]:
+    """The spread model with these credits, each as (a, b, credit)."""
+    listed = [dict(zip(("a", "b", "credit"), pair, strict=True)) for pair in pairs]
+    return {"kind": "spread", "floor": "0.2", "credits": listed} | changes
+
+
+def scenario_model(**changes: Any) -> dict[str, Any]:
+    """The scenario model: 10 % either way and an extreme, BTC and ETH in one group, charges on hedges."""
+    charges = {
+        "contingency": {"gross": "0.001", "net": "0", "hedged": "0.005"},
+        "minimum": {"gross": "0", "net": "0.02", "hedged": "0.01"},
+    }
+    return {
+        "kind": "scenario",
+        "floor": "0",
+        "scenarios": [
+            {"name": "down", "move": "-1", "weight": "1"},
+            {"name": "up", "move": "1", "weight": "1"},
+            {"name": "extreme", "move": "3", "weight": "0.35"},
+            {
+                "name": "apart",
+                "move": "0",
+                "weight": "0.5",
+                "moves": [{"underlying": "BTC", "move": "-1"}, {"underlying": "ETH", "move": "1"}],
+            },
+        ],
+        "terms": [{"underlyings": ["BTC", "ETH"], "range": "0.1"} | charges],
+        "default_terms": {"range": "0.2"},
+        "groups": [{"name": "majors", "underlyings": ["ETH", "BTC"], "offset": "0.75"}],
+    } | changes
+
+
 def parameters(version: int = 1, **changes: Any) -> Event:
     """Risk parameters of three instruments and three assets, with terms that everybody meets."""
     return {

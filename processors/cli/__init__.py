@@ -9,9 +9,11 @@ from processors.cli.audit import audit
 from processors.cli.demo import demo
 from processors.cli.ingest import ingest
 from processors.cli.outputs import outputs
+from processors.cli.parameters import parameters
 from processors.cli.process import process
 from processors.cli.run import run
 from processors.cli.topics import topics
+from processors.cli.what_if import what_if_command
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,5 +22,5 @@ def main() -> None:
     """An exact, replayable ledger of portfolio margin."""
 
 
-for command in (demo, process, ingest, run, outputs, account, audit, topics):
+for command in (demo, process, ingest, run, outputs, account, what_if_command, parameters, audit, topics):
     main.add_command(command)

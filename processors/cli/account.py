@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import click
 from rich import box
+from rich.console import JustifyMethod
 from rich.table import Table
 
-from processors.account_view import UnknownAccount, View, view_account
-from processors.cli.console import (
-    Failure,
-    Place,
-    json_option,
-    ledger_errors,
-    open_ledger,
-    out,
-    place_options,
-    print_json,
-)
-from processors.inspection import Moment, after_page, at_time, latest
-from processors.partitioner import partition_of
-from schemas.refusals import Refusal
+from processors.account_view import View, compare_modes, view_account
+from processors.cli.console import Place, json_option, out, place_options, print_json
+from processors.cli.moments import account_moment, moment_options
 
 _MONEY = ("equity", "requirement", "initial", "gross", "net", "withdrawable")
-_NAMES = ("symbol", "asset")
+_NAMES = ("symbol", "asset", "band", "liquidation_id")
 _HEADINGS = {
     "entry_price": "entry",
     "mark_price": "mark",
@@ -34,51 +22,44 @@ _HEADINGS = {
     "unrealised": "P&L",
     "maintenance": "isolated margin",
     "contribution": "share of R",
+    "liquidation_id": "liquidation",
+    "liquidation_price": "liq. price",
+    "liquidation_price_with_index": "with index",
 }
-_ROUNDED = ("notional", "unrealised", "maintenance", "contribution", "value", "collateral")
+_ROUNDED = (
+    "notional",
+    "unrealised",
+    "maintenance",
+    "contribution",
+    "value",
+    "collateral",
+    "equity",
+    "requirement",
+)
 
 
 @click.command()
 @click.argument("account_id", metavar="ID")
 @place_options
-@click.option("--at", "time", metavar="TIME", help="As of this time: ISO 8601 (UTC) or milliseconds.")
-@click.option("--page", type=click.IntRange(0), metavar="N", help="As of the end of this page.")
+@moment_options
+@click.option(
+    "--compare", is_flag=True, help="Also under isolated, cross and portfolio margin, side by side."
+)
 @json_option
-def account(account_id: str, place: Place, time: str | None, page: int | None, as_json: bool) -> None:
+def account(
+    account_id: str, place: Place, time: str | None, page: int | None, *, compare: bool, as_json: bool
+) -> None:
     """Show an account: what it holds, what it must hold, and what each position contributes."""
-    if time is not None and page is not None:
-        raise click.UsageError("--at and --page exclude each other")
-    ts = None if time is None else _milliseconds(time)
-    with ledger_errors():
-        shard, moment = asyncio.run(_moment(place, account_id, ts, page))
-    try:
-        view = {"shard": shard, "page": moment.page} | view_account(moment.state, account_id)
-    except (UnknownAccount, Refusal):
-        raise Failure(f"account {account_id} is not in the ledger at that moment (shard {shard})") from None
+    shard, moment = account_moment(place, account_id, time, page)
+    view: View = {"shard": shard, "page": moment.page} | view_account(moment.state, account_id)
+    if compare:
+        view["comparison"] = compare_modes(moment.state, account_id)
     if as_json:
         print_json(view)
     else:
         _show(view)
-
-
-async def _moment(place: Place, account_id: str, ts: int | None, page: int | None) -> tuple[int, Moment]:
-    async with open_ledger(place) as journal:
-        shard = partition_of(account_id.encode(), journal.shards)
-        if ts is not None:
-            return shard, await at_time(journal, shard, ts)
-        return shard, await (latest(journal, shard) if page is None else after_page(journal, shard, page))
-
-
-def _milliseconds(time: str) -> int:
-    if time.isdecimal() and time.isascii():
-        return int(time)
-    try:
-        moment = datetime.fromisoformat(time)
-    except ValueError:
-        hint = "--at takes 2025-10-10T21:15:00 or milliseconds since 1970"
-        raise click.BadParameter(hint, param_hint="--at") from None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return int(moment.timestamp() * 1000)
+        if compare:
+            _show_comparison(view["comparison"], view["mode"])
 
 
 def _show(view: View) -> None:
@@ -91,8 +72,44 @@ def _show(view: View) -> None:
     out.print(margin)
     _print_rows("Positions", view["positions"])
     _print_rows("Balances", view["balances"])
+    if view["isolated"]:
+        _print_rows("Isolated positions", [_isolated_row(pool) for pool in view["isolated"]])
     if view["liquidation_id"]:
         out.print(f"liquidation {view['liquidation_id']} is open", style="bold red")
+
+
+def _isolated_row(pool: View) -> View:
+    """A position that is a pool of its own, in one row."""
+    held: View = pool["positions"][0] if pool["positions"] else {}
+    figures = {name: pool[name] for name in ("equity", "requirement", "ratio", "band", "liquidation_id")}
+    price = {"liquidation_price": held.get("liquidation_price")}
+    return {"symbol": pool["pool"], "size": held.get("size", "0")} | figures | price
+
+
+def _show_comparison(modes: View, current: str) -> None:
+    table = Table(title="The same in every mode", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("")
+    for mode in modes:
+        table.add_column(f"{mode} (now)" if mode == current else mode, justify="right")
+    for name in ("requirement", "initial", "equity"):
+        table.add_row(name, *(_money(found[name]) for found in modes.values()))
+    table.add_row("ratio", *(found["ratio"] or "-" for found in modes.values()))
+    table.add_row("capital efficiency", *(_times(found["efficiency"]) for found in modes.values()))
+    table.add_row("covers initial", *("yes" if found["stands"] else "no" for found in modes.values()))
+    prices = [[row["liquidation_price"] for row in found["positions"]] for found in modes.values()]
+    for place, position in enumerate(modes[current]["positions"]):
+        table.add_row(f"liq. price {position['symbol']}", *(column[place] or "-" for column in prices))
+    out.print(table)
+    out.print(
+        "isolated: every position alone on the collateral it would need, its initial margin less its profit;"
+        " cross and portfolio: all together on all there is. Capital efficiency: isolated's requirement"
+        " over that of the mode.",
+        style="dim",
+    )
+
+
+def _times(value: str | None) -> str:
+    return "-" if value is None else f"{Decimal(value):.2f}x"
 
 
 def _print_rows(title: str, rows: list[View]) -> None:
@@ -103,7 +120,9 @@ def _print_rows(title: str, rows: list[View]) -> None:
         title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
     )
     for name in rows[0]:
-        table.add_column(_HEADINGS.get(name, name), justify="left" if name in _NAMES else "right")
+        justify: JustifyMethod = "left" if name in _NAMES else "right"
+        # Where the terminal is narrow, better two lines than a figure cut off.
+        table.add_column(_HEADINGS.get(name, name), justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*(_rounded(value) if name in _ROUNDED else value or "-" for name, value in row.items()))
     out.print(table)

@@ -6,14 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.contributions import contributions
-from ledger.margin import cross_requirement, netting_requirement
-from ledger.rulebook import Rulebook
-from test_margin import REGIMES, Pool, pools, ruled
-
-
-def shares(pool: Pool) -> list[float]:
-    return contributions(pool.weights, pool.underlyings, pool.requirement(), pool.rules)
+from exposures import weighted
+from ledger.models.gross import Gross
+from test_netting import REGIMES, Pool, pools, ruled
 
 
 def pool_in(regime: str) -> Pool:
@@ -24,14 +19,14 @@ def pool_in(regime: str) -> Pool:
 @given(pools())
 def test_shares_sum_to_the_requirement(pool: Pool) -> None:
     found = pool.requirement()
-    assert sum(shares(pool)) == pytest.approx(found.requirement, rel=1e-11, abs=0)
+    assert sum(pool.shares()) == pytest.approx(found.requirement, rel=1e-11, abs=0)
 
 
 @pytest.mark.parametrize("regime", REGIMES)
 def test_shares_sum_to_the_requirement_in_each_regime(regime: str) -> None:
     pool = pool_in(regime)
     assert pool.requirement().regime == regime
-    assert sum(shares(pool)) == pytest.approx(pool.needs(), rel=1e-12)
+    assert sum(pool.shares()) == pytest.approx(pool.needs(), rel=1e-12)
 
 
 @given(pools(), st.integers(0, 9))
@@ -41,37 +36,33 @@ def test_a_share_is_what_a_little_more_of_the_position_would_add(pool: Pool, pla
     larger, smaller = list(pool.weights), list(pool.weights)
     larger[place] += step
     smaller[place] -= step
-    around = [netting_requirement(weights, pool.underlyings, pool.rules) for weights in (larger, smaller)]
+    around = [pool.requirement(weights) for weights in (larger, smaller)]
     if {found.regime for found in around} == {pool.requirement().regime} and abs(
         pool.weights[place]
     ) > 2 * step:
         slope = (around[0].requirement - around[1].requirement) / (2 * step)
-        assert shares(pool)[place] == pytest.approx(
+        assert pool.shares()[place] == pytest.approx(
             pool.weights[place] * slope, rel=1e-3, abs=1e-4 * pool.needs()
         )
 
 
 def test_a_hedge_takes_off_what_it_saves() -> None:
     pool = Pool([1_000.0, -200.0], [0, 1], ruled([[1.0, 0.9], [0.9, 1.0]], 1.0, 0.0))
-    large, hedge = shares(pool)
+    large, hedge = pool.shares()
     assert hedge < 0
     assert large == pytest.approx(pool.needs() - hedge)
 
 
 def test_in_cross_mode_each_position_answers_for_itself() -> None:
-    weights = [3.0, -4.0, 0.0]
-    assert contributions(weights, [0, 1, 2], cross_requirement(weights), anything()) == [3.0, 4.0, 0.0]
+    exposure = weighted([3.0, -4.0, 0.0])
+    assert Gross().shares(exposure, Gross().requirement(exposure)) == [3.0, 4.0, 0.0]
 
 
 def test_under_the_floor_each_position_bears_its_part_of_gross() -> None:
-    assert shares(pool_in("floor")) == [20.0, 20.0]
+    assert pool_in("floor").shares() == [20.0, 20.0]
 
 
 def test_where_nothing_is_required_nothing_is_shared() -> None:
     perfect = replace(ruled([[1.0, 1.0], [1.0, 1.0]], 1.0, 1.0), floor=0.0)
-    assert shares(Pool([5.0, -5.0], [0, 1], perfect)) == [0.0, 0.0]
-    assert shares(Pool([], [], perfect)) == []
-
-
-def anything() -> Rulebook:
-    return ruled([[1.0]])
+    assert Pool([5.0, -5.0], [0, 1], perfect).shares() == [0.0, 0.0]
+    assert Pool([], [], perfect).shares() == []

@@ -1,0 +1,1 @@
+"""The margin models, behind the one interface of `ledger.margin`: one file for each."""
