@@ -167,6 +167,11 @@ class Book:
         row = self.balances.find(pool, asset)
         return 0 if row == NONE else self.balances.amount[row]
 
+    def size(self, pool: int, contract: int) -> int:
+        """The pool's position in an instrument in signed lots, 0 when there is none."""
+        row = self.positions.find(pool, contract)
+        return 0 if row == NONE else self.positions.size[row]
+
     def balances_of(self, pool: int) -> dict[int, int]:
         """Every balance of a pool by asset, in the order of the assets' names."""
         item, amount = self.balances.item, self.balances.amount

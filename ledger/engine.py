@@ -20,6 +20,7 @@ from ledger.modes import decide_mode
 from ledger.rulebook import RATE_SCALE
 from ledger.standing import review
 from ledger.state import State
+from ledger.stops import cancel_stop, place_stop
 from ledger.withdrawals import decide_withdrawal
 from schemas.events import (
     AccountEvent,
@@ -43,7 +44,6 @@ from schemas.events import (
 )
 from schemas.outputs import LedgerOutput
 from schemas.parameters import RiskParametersPublished
-from schemas.refusals import Reason, Refusal
 from schemas.units import INDEX_PRECISION, RATE_PRECISION
 
 ENGINE_VERSION: Final = 1
@@ -162,10 +162,6 @@ def _move_balance(state: State, event: DepositReceived | BalanceAdjusted) -> Boo
     return book
 
 
-def _not_yet(_state: State, event: Any) -> Booking:
-    raise Refusal(Reason.UNSUPPORTED, "type", f"{event.type} is not supported in this version")
-
-
 _PRICES: Final[dict[type, Callable[[State, Any], list[int]]]] = {
     MarkPrice: _set_mark,
     IndexPrice: _set_index,
@@ -178,8 +174,8 @@ _PREPARE: Final[dict[type, Callable[[State, Any], Booking]]] = {
     ExperienceAttested: _grant(EXPERIENCE_ATTESTED),
     RiskDisclosureAccepted: _accept_disclosure,
     MarginModeRequested: decide_mode,
-    StopLossPlaced: _not_yet,
-    StopLossCancelled: _not_yet,
+    StopLossPlaced: place_stop,
+    StopLossCancelled: cancel_stop,
     DepositReceived: _move_balance,
     BalanceAdjusted: _move_balance,
     WithdrawalRequested: decide_withdrawal,

@@ -1,7 +1,7 @@
 """Look at a pool and say what must be said: its requirement, its band, its liquidation.
 
 Looking twice says nothing new. So every input that touches a pool may look at it, and no order of
-looking matters but that of the outputs: requirement, band, liquidation.
+looking matters but that of the outputs: stop-losses, requirement, band, liquidation.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from ledger.booking import Cause
 from ledger.episodes import work_off
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
+from ledger.stops import trigger_stops
 from ledger.valuation import Figures, evaluate, ratio_of
 from schemas.outputs import LedgerOutput, MarginBandChanged, MarginRequirementComputed
 from schemas.units import RATIO_PRECISION, REQUIREMENT_PRECISION, SETTLEMENT_PRECISION, ExactDecimal
@@ -31,6 +32,7 @@ def examine(state: State, pools: Iterable[int], cause: Cause, *, publish: bool =
 def _examine_pool(
     state: State, pool: int, figures: Figures, cause: Cause, *, publish: bool
 ) -> Iterator[LedgerOutput]:
+    yield from trigger_stops(state, pool, cause)
     pools = state.book.pools
     before = pools.band[pool]
     band = next_band(before, figures.equity, figures.requirement, state.rules.bands)

@@ -46,8 +46,7 @@ def is_isolated(state: State, account: int) -> bool:
 def fill_isolated(state: State, pool: int, fill: Fill) -> Booked:
     """Book a fill in the position's own pool: pay the fee, close, open, and see to the collateral."""
     book, rules = state.book, state.rules
-    row = book.positions.find(pool, fill.contract)
-    closing = 0 if row == NONE else closing_part(book.positions.size[row], fill.lots)
+    closing = closing_part(book.size(pool, fill.contract), fill.lots)
     said: list[LedgerOutput] = []
     moved: list[LedgerOutput] = []
     lacking = _lacking(state, pool)

@@ -17,7 +17,7 @@ from ledger.framing import frame, framed_hash, unframe
 from ledger.liquidation import Episode
 from ledger.repeats import RecentIds
 from ledger.rulebook import compile_rulebook
-from ledger.state import State
+from ledger.state import State, Stop
 from ledger.table import AmountColumn, Column
 from schemas.canonical import canonical_json, to_plain
 from schemas.parameters import RiskParametersPublished
@@ -85,6 +85,10 @@ def _facts(state: State) -> dict[str, Any]:
             name: sorted(column.wide.items()) for name, column in _amounts(state).items() if column.wide
         },
         "volume_by_day": [sorted(days.items()) for days in state.credentials.volume_by_day],
+        "stops": [
+            [account, [[stop_id, *stop] for stop_id, stop in stops.items()]]
+            for account, stops in sorted(state.stops.items())
+        ],
         "episodes": [
             [
                 pool,
@@ -108,6 +112,10 @@ def _restore_facts(state: State, facts: dict[str, Any]) -> None:
     for name, cells in facts["wide"].items():
         _amounts(state)[name].wide = dict(cells)
     state.credentials.volume_by_day = [dict(days) for days in facts["volume_by_day"]]
+    state.stops = {
+        account: {stop_id: Stop(contract, price) for stop_id, contract, price in stops}
+        for account, stops in facts["stops"]
+    }
     state.episodes = {
         pool: Episode(liquidation_id, dict(remaining), closed, step)
         for pool, liquidation_id, remaining, closed, step in facts["episodes"]

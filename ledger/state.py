@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ledger.book import MODES, Book
 from ledger.eligibility import Credentials
 from ledger.holdings import NONE
@@ -12,6 +14,13 @@ from ledger.rulebook import Rulebook, compile_rulebook
 from schemas.events import Mode
 from schemas.parameters import RiskParametersPublished
 from schemas.refusals import Reason, Refusal
+
+
+class Stop(NamedTuple):
+    """A stop-loss: its instrument, and the mark price (ticks) at which it closes the position."""
+
+    contract: int
+    trigger_price: int
 
 
 class State:
@@ -25,6 +34,7 @@ class State:
         self.applied: list[RecentIds] = []  # event ids, per account
         self.withdrawals: list[RecentIds] = []  # withdrawal ids that were decided, per account
         self.episodes: dict[int, Episode] = {}  # open liquidations, by pool
+        self.stops: dict[int, dict[str, Stop]] = {}  # watched stop-losses, by account, in order of placing
 
     @property
     def rules(self) -> Rulebook:

@@ -13,6 +13,8 @@ from schemas.events import Mode, Side
 from schemas.units import ExactDecimal
 
 BandName = Literal["healthy", "buffer", "warning", "liquidation"]
+# Its owner cancelled it, its position is gone or on the other side, or another one closes it already.
+StopLossEnd = Literal["cancelled", "flat", "flipped", "liquidation", "triggered"]
 RegimeName = Literal["calm", "breakdown", "panic", "floor", "gross"]
 
 
@@ -52,8 +54,8 @@ class MarginBandChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LiquidationOrder:
-    """What to close: the side and quantity to trade, and the mark when it was decided.
+class ClosingOrder:
+    """What closes a position: the side and quantity to trade, and the mark when it was decided.
 
     In a partial liquidation also the price at which the whole position has used up its share of equity.
     """
@@ -80,7 +82,7 @@ class LiquidationTriggered:
     equity: ExactDecimal
     requirement: ExactDecimal
     ratio: ExactDecimal | None
-    orders: tuple[LiquidationOrder, ...]
+    orders: tuple[ClosingOrder, ...]
     cause: str
     ts: int
 
@@ -101,7 +103,7 @@ class LiquidationContinued:
     equity: ExactDecimal
     requirement: ExactDecimal
     ratio: ExactDecimal | None
-    orders: tuple[LiquidationOrder, ...]
+    orders: tuple[ClosingOrder, ...]
     cause: str
     ts: int
 
@@ -225,6 +227,61 @@ class MarginModeRejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StopLossAccepted:
+    """The stop-loss is watched from here on."""
+
+    type: Literal["stop_loss_accepted"] = "stop_loss_accepted"
+    account_id: str
+    stop_id: str
+    symbol: str
+    trigger_price: ExactDecimal
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopLossRejected:
+    """Not watched, or (without symbol) none there to cancel. `reasons` lists all, `reason` the first."""
+
+    type: Literal["stop_loss_rejected"] = "stop_loss_rejected"
+    account_id: str
+    stop_id: str
+    symbol: str | None = None
+    trigger_price: ExactDecimal | None = None
+    reason: str
+    reasons: tuple[str, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopLossTriggered:
+    """The mark price has reached the trigger: this order closes the position."""
+
+    type: Literal["stop_loss_triggered"] = "stop_loss_triggered"
+    account_id: str
+    pool: str
+    stop_id: str
+    trigger_price: ExactDecimal
+    order: ClosingOrder
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopLossEnded:
+    """A stop-loss is no longer watched, for another reason than that it was triggered."""
+
+    type: Literal["stop_loss_ended"] = "stop_loss_ended"
+    account_id: str
+    stop_id: str
+    symbol: str
+    reason: StopLossEnd
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortfolioEligibilityLost:
     """Conditions of portfolio margin are no longer met: the mode stays, risk may not grow."""
 
@@ -312,6 +369,10 @@ LedgerOutput = (
     | WithdrawalRejected
     | MarginModeChanged
     | MarginModeRejected
+    | StopLossAccepted
+    | StopLossRejected
+    | StopLossTriggered
+    | StopLossEnded
     | PortfolioEligibilityLost
     | PortfolioEligibilityRestored
     | MarginTransferApproved
@@ -333,6 +394,10 @@ OUTPUT_TOPIC_OF: Final[dict[str, str]] = {
     "withdrawal_rejected": "decisions",
     "margin_mode_changed": "decisions",
     "margin_mode_rejected": "decisions",
+    "stop_loss_accepted": "decisions",
+    "stop_loss_rejected": "decisions",
+    "stop_loss_triggered": "decisions",
+    "stop_loss_ended": "decisions",
     "portfolio_eligibility_lost": "decisions",
     "portfolio_eligibility_restored": "decisions",
     "margin_transfer_approved": "decisions",

@@ -468,6 +468,8 @@ class Account:
     mode: str = "cross"
     own: Pool = field(default_factory=Pool)
     isolated: dict[str, Pool] = field(default_factory=dict)
+    stops: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Symbol and trigger price of each stop-loss, in the order in which they were placed."""
     identity_verified: bool = False
     security_completed: bool = False
     experience_attested: bool = False
@@ -751,8 +753,8 @@ class Reference:
             "withdrawal_requested": self._withdrawal_requested,
             "trade_executed": self._trade_executed,
             "margin_transferred": self._margin_transferred,
-            "stop_loss_placed": self._unsupported,
-            "stop_loss_cancelled": self._unsupported,
+            "stop_loss_placed": self._stop_loss_placed,
+            "stop_loss_cancelled": self._stop_loss_cancelled,
         }
 
     def apply(self, event: Event) -> list[Output]:
@@ -863,14 +865,6 @@ class Reference:
         account.experience_attested |= event["type"] == "experience_attested"
         account.disclosure_version = max(account.disclosure_version, event.get("version", 0))
         return [], []
-
-    def _unsupported(self, _account: Account, event: Event) -> Decided:
-        """A fault that can be named more closely is named: the sender has that to mend either way."""
-        if "symbol" in event:
-            instrument = self._instrument(event)
-            scaled(event.get("trigger_price", "0"), instrument.price_precision)
-            scaled(event.get("amount", "0"), 8)
-        raise Refused("unsupported")
 
     def _balance_changed(self, account: Account, event: Event) -> Decided:
         asset = self._asset(event)
@@ -987,10 +981,15 @@ class Reference:
         pool, outputs = account.own, []
         if account.mode == "isolated":
             pool = account.isolated.setdefault(symbol, Pool(symbol))
+        before = pool.positions.get(symbol, Position()).size
+        if pool.name:
             outputs = self._fill_isolated(account, pool, signed, unit_value, fee)
         else:
             self._fill(pool, symbol, signed, unit_value)
             self._post(pool, self.parameters.settlement, -fee, "fees")
+        after = pool.positions.get(symbol, Position()).size
+        if before * after < 0 or (before and not after):
+            outputs += self._end_stops(account, "flipped" if after else "flat", [symbol])
         remember_fill(account, event["ts"] // DAY_MS, quantity * unit_value)
         if pool.episode and pool.episode.liquidation_id == event.get("liquidation_id"):
             reduce_order(pool.episode, symbol, signed, unit_value)
@@ -1002,6 +1001,65 @@ class Reference:
         if position.size:
             pool.positions[symbol] = position
         self._post(pool, self.parameters.settlement, realised, f"clearing:{symbol}")
+
+    # ---- stop-losses
+
+    def _stop_loss_placed(self, account: Account, event: Event) -> Decided:
+        instrument, stop_id = self._instrument(event), event["stop_id"]
+        price = scaled(event["trigger_price"], instrument.price_precision)
+        holders = [pool for pool in pools_of(account) if instrument.symbol in pool.positions]
+        objections = {
+            "duplicate_stop": stop_id in account.stops,
+            "too_many_stops": len(account.stops) >= 64,
+            "no_position": not holders,
+            "liquidating": any(pool.episode for pool in holders),
+            "would_trigger": any(self._is_reached(pool, instrument.symbol, price) for pool in holders),
+        }
+        reasons = [reason for reason, applies in objections.items() if applies]
+        placed = {
+            "stop_id": stop_id,
+            "symbol": instrument.symbol,
+            "trigger_price": decimal_text(price, instrument.price_precision),
+        }
+        if reasons:
+            rejected = {**placed, "reason": reasons[0], "reasons": reasons}
+            return [about(account, "stop_loss_rejected", **rejected)], []
+        account.stops[stop_id] = (instrument.symbol, price)
+        return [about(account, "stop_loss_accepted", **placed)], []
+
+    def _stop_loss_cancelled(self, account: Account, event: Event) -> Decided:
+        stop_id = event["stop_id"]
+        if stop_id in account.stops:
+            return [self._end_stop(account, stop_id, "cancelled")], []
+        unknown = {"stop_id": stop_id, "reason": "unknown_stop", "reasons": ["unknown_stop"]}
+        return [about(account, "stop_loss_rejected", **unknown)], []
+
+    def _is_reached(self, pool: Pool, symbol: str, price: int) -> bool:
+        mark = self.prices.marks[symbol]
+        return mark <= price if pool.positions[symbol].size > 0 else mark >= price
+
+    def _end_stop(self, account: Account, stop_id: str, reason: str) -> Output:
+        symbol, _ = account.stops.pop(stop_id)
+        return about(account, "stop_loss_ended", stop_id=stop_id, symbol=symbol, reason=reason)
+
+    def _end_stops(self, account: Account, reason: str, symbols: Iterable[str]) -> list[Output]:
+        ended = [stop_id for stop_id, (symbol, _) in account.stops.items() if symbol in symbols]
+        return [self._end_stop(account, stop_id, reason) for stop_id in ended]
+
+    def _trigger_stops(self, account: Account, pool: Pool) -> list[Output]:
+        """The first of a position's stop-losses that is reached closes it; the others end with that."""
+        outputs: list[Output] = []
+        for stop_id, (symbol, price) in list(account.stops.items()):
+            reached = symbol in pool.positions and self._is_reached(pool, symbol, price)
+            if stop_id in account.stops and reached:
+                del account.stops[stop_id]
+                instrument = self.parameters.instruments[symbol]
+                order = closing_order(instrument, -pool.positions[symbol].size, self.prices.marks[symbol])
+                trigger_price = decimal_text(price, instrument.price_precision)
+                triggered = {"stop_id": stop_id, "trigger_price": trigger_price, "order": order}
+                outputs.append(about_pool(account, pool, "stop_loss_triggered", **triggered))
+                outputs += self._end_stops(account, "triggered", [symbol])
+        return outputs
 
     # ---- isolated positions
 
@@ -1109,7 +1167,7 @@ class Reference:
         found = self._figures(pool, account.mode)
         previous, pool.band = pool.band, next_band(self.parameters, found, pool.band)
         moved = pool.band != previous
-        outputs: list[Output] = []
+        outputs = self._trigger_stops(account, pool)
         if always_publish or moved or out_of_tolerance(self.parameters, found, pool.published):
             pool.published = found
             outputs.append(requirement_computed(account, pool, found, self.parameters.initial_multiplier))
@@ -1121,8 +1179,10 @@ class Reference:
     def _liquidate(self, account: Account, pool: Pool, found: Figures) -> list[Output]:
         episode = pool.episode
         if episode is None:
-            in_danger = pool.band == LIQUIDATION and pool.positions
-            return [self._trigger(account, pool, found)] if in_danger else []
+            if pool.band < LIQUIDATION or not pool.positions:
+                return []
+            triggered = self._trigger(account, pool, found)
+            return [triggered, *self._end_stops(account, "liquidation", pool.positions)]
         if not pool.positions or not any(episode.remaining.values()):
             if pool.positions and self.parameters.partial and self._ends_short(pool, episode, found):
                 episode.step += 1
