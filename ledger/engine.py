@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from ledger.alerts import clear_threshold, set_threshold
 from ledger.arithmetic import multiply_divide_truncate
 from ledger.book import EXTERNAL, FUNDING
 from ledger.booking import Booked, Booking, Cause, touching, touching_nothing
@@ -25,6 +26,8 @@ from ledger.withdrawals import decide_withdrawal
 from schemas.events import (
     AccountEvent,
     AccountOpened,
+    AlertThresholdCleared,
+    AlertThresholdSet,
     BalanceAdjusted,
     DepositReceived,
     Event,
@@ -176,6 +179,8 @@ _PREPARE: Final[dict[type, Callable[[State, Any], Booking]]] = {
     MarginModeRequested: decide_mode,
     StopLossPlaced: place_stop,
     StopLossCancelled: cancel_stop,
+    AlertThresholdSet: set_threshold,
+    AlertThresholdCleared: clear_threshold,
     DepositReceived: _move_balance,
     BalanceAdjusted: _move_balance,
     WithdrawalRequested: decide_withdrawal,

@@ -1,13 +1,14 @@
 """Look at a pool and say what must be said: its requirement, its band, its liquidation.
 
 Looking twice says nothing new. So every input that touches a pool may look at it, and no order of
-looking matters but that of the outputs: stop-losses, requirement, band, liquidation.
+looking matters but that of the outputs: stop-losses, requirement, band, alerts, liquidation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ledger.alerts import alert
 from ledger.arithmetic import multiply_divide_floor
 from ledger.bands import BANDS, REQUIREMENT_SCALE, next_band
 from ledger.booking import Cause
@@ -43,6 +44,7 @@ def _examine_pool(
     if band != before:
         pools.band[pool] = band
         yield _band_changed(state, pool, figures, before, cause)
+    yield from alert(state, pool, figures, cause)
     worked_off = work_off(state, pool, figures, cause)
     yield from worked_off.outputs
     yield from examine(state, worked_off.look_again, cause)

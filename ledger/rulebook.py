@@ -130,7 +130,7 @@ def compile_rulebook(
 ) -> Rulebook:
     """Check parameters and make them ready; ids follow `before`, or the names already known.
 
-    Refusals: `stale_version`, `unsound_parameters`, `unsupported`, each with the field at fault.
+    Refusals: `stale_version`, `unsound_parameters`, each with the field at fault.
     """
     check_sound(parameters)
     if before is not None:

@@ -85,6 +85,8 @@ def _facts(state: State) -> dict[str, Any]:
             name: sorted(column.wide.items()) for name, column in _amounts(state).items() if column.wide
         },
         "volume_by_day": [sorted(days.items()) for days in state.credentials.volume_by_day],
+        "thresholds": sorted(state.thresholds.items()),
+        "below": sorted(state.below.items()),
         "stops": [
             [account, [[stop_id, *stop] for stop_id, stop in stops.items()]]
             for account, stops in sorted(state.stops.items())
@@ -112,6 +114,7 @@ def _restore_facts(state: State, facts: dict[str, Any]) -> None:
     for name, cells in facts["wide"].items():
         _amounts(state)[name].wide = dict(cells)
     state.credentials.volume_by_day = [dict(days) for days in facts["volume_by_day"]]
+    state.thresholds, state.below = dict(facts["thresholds"]), dict(facts["below"])
     state.stops = {
         account: {stop_id: Stop(contract, price) for stop_id, contract, price in stops}
         for account, stops in facts["stops"]

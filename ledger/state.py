@@ -34,6 +34,8 @@ class State:
         self.applied: list[RecentIds] = []  # event ids, per account
         self.withdrawals: list[RecentIds] = []  # withdrawal ids that were decided, per account
         self.episodes: dict[int, Episode] = {}  # open liquidations, by pool
+        self.thresholds: dict[int, list[int]] = {}  # own alert ratios (8 decimals, falling), by account
+        self.below: dict[int, list[int]] = {}  # those that a pool stands below (rising), by pool
         self.stops: dict[int, dict[str, Stop]] = {}  # watched stop-losses, by account, in order of placing
 
     @property

@@ -54,6 +54,46 @@ class MarginBandChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertThresholdCrossed:
+    """A pool's ratio crossed a threshold of its account's own."""
+
+    type: Literal["alert_threshold_crossed"] = "alert_threshold_crossed"
+    account_id: str
+    pool: str
+    threshold: ExactDecimal
+    to: Literal["below", "above"]
+    ratio: ExactDecimal | None
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertThresholdRejected:
+    """A threshold is not watched. `reasons` lists every unmet condition, `reason` the first."""
+
+    type: Literal["alert_threshold_rejected"] = "alert_threshold_rejected"
+    account_id: str
+    ratio: ExactDecimal
+    reason: str
+    reasons: tuple[str, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrelationRegimeChanged:
+    """Another regime of correlations decides what a portfolio requires."""
+
+    type: Literal["correlation_regime_changed"] = "correlation_regime_changed"
+    account_id: str
+    pool: str
+    from_: RegimeName
+    to: RegimeName
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClosingOrder:
     """What closes a position: the side and quantity to trade, and the mark when it was decided.
 
@@ -359,6 +399,9 @@ class EventRefused:
 LedgerOutput = (
     MarginRequirementComputed
     | MarginBandChanged
+    | AlertThresholdCrossed
+    | AlertThresholdRejected
+    | CorrelationRegimeChanged
     | LiquidationTriggered
     | LiquidationContinued
     | CollateralConverted
@@ -384,6 +427,9 @@ Output = LedgerOutput | EventRefused
 OUTPUT_TOPIC_OF: Final[dict[str, str]] = {
     "margin_requirement_computed": "margin-requirements",
     "margin_band_changed": "margin-alerts",
+    "alert_threshold_crossed": "margin-alerts",
+    "alert_threshold_rejected": "decisions",
+    "correlation_regime_changed": "margin-alerts",
     "liquidation_triggered": "liquidations",
     "liquidation_continued": "liquidations",
     "collateral_converted": "liquidations",

@@ -137,3 +137,4 @@ class RiskParametersPublished:
     cross_collateral: Literal["settlement", "all"] | None = None
     eligibility: EligibilityRules
     liquidation: LiquidationRules
+    regime_alerts: bool | None = None

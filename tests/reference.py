@@ -259,6 +259,7 @@ class Parameters:
     target_ratio: int
     partial: bool
     step: int
+    regime_alerts: bool
 
 
 def parse_schedule(rows: list[Event], floor: str, rate: str) -> tuple[tuple[int, int], ...]:
@@ -325,6 +326,7 @@ def parse_parameters(event: Event) -> Parameters:
         target_ratio=scaled(liquidation["target_ratio"], 8),
         partial=liquidation["mode"] == "partial",
         step=scaled(liquidation["step"], 8),
+        regime_alerts=event.get("regime_alerts", False),
     )
 
 
@@ -460,6 +462,8 @@ class Pool:
     published: Figures = NOTHING
     episode: Episode | None = None
     episodes: int = 0
+    below: set[int] = field(default_factory=set)
+    regime: str = ""
 
 
 @dataclass
@@ -468,6 +472,7 @@ class Account:
     mode: str = "cross"
     own: Pool = field(default_factory=Pool)
     isolated: dict[str, Pool] = field(default_factory=dict)
+    thresholds: set[int] = field(default_factory=set)
     stops: dict[str, tuple[str, int]] = field(default_factory=dict)
     """Symbol and trigger price of each stop-loss, in the order in which they were placed."""
     identity_verified: bool = False
@@ -753,6 +758,8 @@ class Reference:
             "withdrawal_requested": self._withdrawal_requested,
             "trade_executed": self._trade_executed,
             "margin_transferred": self._margin_transferred,
+            "alert_threshold_set": self._alert_threshold_set,
+            "alert_threshold_cleared": self._alert_threshold_cleared,
             "stop_loss_placed": self._stop_loss_placed,
             "stop_loss_cancelled": self._stop_loss_cancelled,
         }
@@ -797,8 +804,9 @@ class Reference:
         remember_event(account, event)
         reviewed, reverted = self._review(account, event["ts"] // DAY_MS)
         outputs = decided + reviewed
-        for pool in moved or reverted:
-            outputs += self._examine(account, pool, always_publish=True)
+        for pool in pools_of(account):
+            has_moved = any(pool is other for other in moved + reverted)
+            outputs += self._examine(account, pool, always_publish=has_moved)
         return outputs
 
     def _instrument(self, event: Event) -> Instrument:
@@ -1002,6 +1010,40 @@ class Reference:
             pool.positions[symbol] = position
         self._post(pool, self.parameters.settlement, realised, f"clearing:{symbol}")
 
+    # ---- alerts
+
+    def _alert_threshold_set(self, account: Account, event: Event) -> Decided:
+        ratio = scaled(event["ratio"], 8)
+        if ratio not in account.thresholds and len(account.thresholds) == 8:
+            why = {"reason": "too_many_thresholds", "reasons": ["too_many_thresholds"]}
+            return [about(account, "alert_threshold_rejected", ratio=decimal_text(ratio, 8), **why)], []
+        account.thresholds.add(ratio)
+        return [], []
+
+    def _alert_threshold_cleared(self, account: Account, event: Event) -> Decided:
+        account.thresholds.discard(scaled(event["ratio"], 8))
+        for pool in pools_of(account):
+            pool.below &= account.thresholds
+        return [], []
+
+    def _alert(self, account: Account, pool: Pool, found: Figures) -> list[Output]:
+        """The account's own thresholds, the highest first, then the regime that decides."""
+        outputs = []
+        for threshold in sorted(account.thresholds, reverse=True):
+            lift = self.parameters.hysteresis if threshold in pool.below else 0
+            is_below = below(found, threshold + lift) if found.requirement else found.equity < 0
+            if is_below != (threshold in pool.below):
+                pool.below ^= {threshold}
+                to, ratio = "below" if is_below else "above", ratio_text(found)
+                crossed = {"threshold": decimal_text(threshold, 8), "to": to, "ratio": ratio}
+                outputs.append(about_pool(account, pool, "alert_threshold_crossed", **crossed))
+        decides = account.mode == "portfolio" and found.requirement > 0
+        before, pool.regime = pool.regime, found.regime if decides else ""
+        if self.parameters.regime_alerts and before and pool.regime and before != pool.regime:
+            change = {"from": before, "to": pool.regime}
+            outputs.append(about_pool(account, pool, "correlation_regime_changed", **change))
+        return outputs
+
     # ---- stop-losses
 
     def _stop_loss_placed(self, account: Account, event: Event) -> Decided:
@@ -1174,6 +1216,7 @@ class Reference:
         if moved:
             change = {"from": BANDS[previous], "to": BANDS[pool.band], "ratio": ratio_text(found)}
             outputs.append(about_pool(account, pool, "margin_band_changed", **change))
+        outputs += self._alert(account, pool, found)
         return outputs + self._liquidate(account, pool, found)
 
     def _liquidate(self, account: Account, pool: Pool, found: Figures) -> list[Output]:

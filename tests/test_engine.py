@@ -27,6 +27,8 @@ ACCOUNT_EVENTS: dict[str, dict[str, Any]] = {
     "balance_adjusted": {"asset": "USDT", "amount": "-1", "reason": "x"},
     "withdrawal_requested": {"withdrawal_id": "w", "asset": "USDT", "amount": "1"},
     "margin_transferred": {"symbol": "BTC-PERP", "amount": "1"},
+    "alert_threshold_set": {"ratio": "2"},
+    "alert_threshold_cleared": {"ratio": "2"},
     "stop_loss_placed": STOP,
     "stop_loss_cancelled": {"stop_id": "s"},
     "trade_executed": FILL,

@@ -248,8 +248,11 @@ def busy() -> State:
     world.buy("cyd", "BTC-PERP", "15", "100000")
     for name in ("one", "two"):
         world.say("stop_loss_placed", account_id="bob", stop_id=name, symbol="BTC-PERP", trigger_price="9")
+    for ratio in ("2", "3"):
+        world.say("alert_threshold_set", account_id="cyd", ratio=ratio)
     world.marks(BTC="99000")
     assert world.state.episodes
+    assert world.state.below
     return world.state
 
 
@@ -309,6 +312,12 @@ CHANGES: dict[str, Callable[[State], object]] = {
     "the order of what remains": lambda state: turn_round(state.episodes[2].remaining),
     "what was closed": lambda state: setattr(state.episodes[2], "closed_notional", 1),
     "the step of an episode": lambda state: setattr(state.episodes[2], "step", 2),
+    "an alert threshold": lambda state: state.thresholds.update({2: [3 * 10**8]}),
+    "no alert thresholds": lambda state: state.thresholds.clear(),
+    "whose alert thresholds they are": lambda state: state.thresholds.update({1: state.thresholds.pop(2)}),
+    "a threshold that was crossed": lambda state: state.below[2].pop(),
+    "no threshold that was crossed": lambda state: state.below.clear(),
+    "the pool below a threshold": lambda state: state.below.update({1: state.below.pop(2)}),
     "the id of a stop-loss": lambda state: state.stops[1].update({"three": state.stops[1].pop("two")}),
     "the trigger of a stop-loss": lambda state: state.stops[1].update({"two": Stop(0, 91)}),
     "the instrument of a stop-loss": lambda state: state.stops[1].update({"two": Stop(1, 90)}),
@@ -361,6 +370,7 @@ def test_a_busy_state_is_restored() -> None:
 def test_every_part_of_the_state_is_changed_above() -> None:
     assert set(vars(State())) == {
         *("rulebook", "market", "book", "credentials", "applied", "withdrawals", "episodes", "stops"),
+        *("thresholds", "below"),
     }
 
 
