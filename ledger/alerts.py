@@ -12,7 +12,8 @@ from typing import Final, get_args
 
 from ledger.bands import is_at_least
 from ledger.book import NO_REGIME
-from ledger.booking import Booked, Booking, Cause, touching_nothing
+from ledger.booking import Booked, Booking, touching_nothing
+from ledger.look import Look
 from ledger.state import State
 from ledger.valuation import Figures, ratio_of
 from schemas.events import AlertThresholdCleared, AlertThresholdSet
@@ -59,14 +60,15 @@ def clear_threshold(state: State, event: AlertThresholdCleared) -> Booking:
     return book
 
 
-def alert(state: State, pool: int, figures: Figures, cause: Cause) -> Iterator[LedgerOutput]:
+def alert(state: State, look: Look) -> Iterator[LedgerOutput]:
     """What the pool's figures make worth saying, beside its band."""
-    for threshold in state.thresholds.get(state.book.pools.account[pool], ()):
-        yield from _cross(state, pool, threshold, figures, cause)
-    yield from _change_regime(state, pool, figures, cause)
+    for threshold in state.thresholds.get(state.book.pools.account[look.pool], ()):
+        yield from _cross(state, look, threshold)
+    yield from _change_regime(state, look)
 
 
-def _cross(state: State, pool: int, threshold: int, figures: Figures, cause: Cause) -> Iterator[LedgerOutput]:
+def _cross(state: State, look: Look, threshold: int) -> Iterator[LedgerOutput]:
+    pool, figures = look.pool, look.figures
     was_below = threshold in state.below.get(pool, ())
     is_below = _is_below(state, threshold, figures, was_below=was_below)
     if is_below == was_below:
@@ -81,8 +83,9 @@ def _cross(state: State, pool: int, threshold: int, figures: Figures, cause: Cau
         threshold=ExactDecimal.of(threshold, RATE_PRECISION),
         to="below" if is_below else "above",
         ratio=ratio_of(figures),
-        cause=cause.event_id,
-        ts=cause.ts,
+        stale=look.is_stale or None,
+        cause=look.cause.event_id,
+        ts=look.cause.ts,
     )
 
 
@@ -99,9 +102,9 @@ def _forget(state: State, pool: int, threshold: int) -> None:
         state.below[pool] = kept
 
 
-def _change_regime(state: State, pool: int, figures: Figures, cause: Cause) -> Iterator[LedgerOutput]:
+def _change_regime(state: State, look: Look) -> Iterator[LedgerOutput]:
     """From one deciding regime of a portfolio to another; without a requirement none decides."""
-    pools = state.book.pools
+    pools, pool, figures = state.book.pools, look.pool, look.figures
     decides = state.mode_of(pool) == "portfolio" and figures.requirement > 0
     before, now = pools.regime[pool], REGIMES.index(figures.regime) if decides else NO_REGIME
     pools.regime[pool] = now
@@ -111,8 +114,9 @@ def _change_regime(state: State, pool: int, figures: Figures, cause: Cause) -> I
             pool=state.pool_name(pool),
             from_=REGIMES[before],
             to=REGIMES[now],
-            cause=cause.event_id,
-            ts=cause.ts,
+            stale=look.is_stale or None,
+            cause=look.cause.event_id,
+            ts=look.cause.ts,
         )
 
 

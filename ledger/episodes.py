@@ -12,6 +12,7 @@ from ledger.closing import closing_order
 from ledger.conversion import convert_collateral
 from ledger.isolation import return_collateral
 from ledger.liquidation import Episode, Settlement, full_fee, settle
+from ledger.look import Look
 from ledger.partial import Closure, bankruptcy_prices, full_closure, smallest_closure
 from ledger.state import State
 from ledger.stops import end_stops
@@ -35,18 +36,23 @@ class WorkedOff(NamedTuple):
     look_again: list[int]
 
 
-def work_off(state: State, pool: int, figures: Figures, cause: Cause) -> WorkedOff:
-    """Open, continue, complete or cancel the pool's liquidation, as its figures and its band have it."""
+def work_off(state: State, look: Look) -> WorkedOff:
+    """Open, continue, complete or cancel the pool's liquidation, as its figures and its band have it.
+
+    On a stale price nothing is opened or continued; the next look at a fresh one does.
+    """
+    pool, figures, cause = look.pool, look.figures, look.cause
     episode = state.episodes.get(pool)
     if episode is None:
-        if state.book.pools.band[pool] != LIQUIDATION or state.book.is_flat(pool):
+        if state.book.pools.band[pool] != LIQUIDATION or state.book.is_flat(pool) or look.is_stale:
             return WorkedOff([], [])
         ended = end_stops(state, pool, "liquidation", cause)
         return WorkedOff([_trigger(state, pool, figures, cause), *ended], [])
     if state.book.is_flat(pool) or (episode.is_done() and not _must_go_on(state, pool, episode, figures)):
         return _end(state, pool, episode, cause)
     if episode.is_done():
-        return WorkedOff([_continue(state, pool, episode, figures, cause)], [])
+        continued = [] if look.is_stale else [_continue(state, pool, episode, figures, cause)]
+        return WorkedOff(continued, [])
     if figures.requirement > 0 and _is_at_target(state, figures.equity, figures):
         return WorkedOff([_cancel(state, pool, episode, figures, cause)], [])
     return WorkedOff([], [])

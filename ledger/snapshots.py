@@ -78,6 +78,7 @@ def _facts(state: State) -> dict[str, Any]:
         "parameters": None if rules is None else to_plain(rules.parameters),
         "symbols": [] if rules is None else [contract.symbol for contract in rules.contracts],
         "assets": [] if rules is None else [collateral.asset for collateral in rules.collateral],
+        "clock": state.market.clock,
         "accounts": state.book.accounts.names,
         "house": [[ledger, name, amount] for (ledger, name), amount in sorted(state.book.house.items())],
         "free": [state.book.positions.free, state.book.balances.free],
@@ -106,6 +107,7 @@ def _facts(state: State) -> dict[str, Any]:
 
 def _restore_facts(state: State, facts: dict[str, Any]) -> None:
     book = state.book
+    state.market.clock = facts["clock"]
     book.accounts.names = facts["accounts"]
     book.accounts.numbers = {name: number for number, name in enumerate(facts["accounts"])}
     for ledger, name, amount in facts["house"]:

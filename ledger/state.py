@@ -8,7 +8,7 @@ from ledger.book import MODES, Book
 from ledger.eligibility import Credentials
 from ledger.holdings import NONE
 from ledger.liquidation import Episode
-from ledger.market import Market
+from ledger.market import NEVER, Market
 from ledger.repeats import RecentIds
 from ledger.rulebook import Rulebook, compile_rulebook
 from schemas.events import Mode
@@ -74,6 +74,7 @@ class State:
         rules = compile_rulebook(parameters, self.rulebook)
         known_contracts, known_assets = len(self.book.positions.holders), len(self.book.balances.holders)
         self.rulebook = rules
+        self.market.fresh_until = NEVER
         for _ in rules.contracts[known_contracts:]:
             self.market.add_contract()
             self.book.positions.add_item()

@@ -20,7 +20,10 @@ RegimeName = Literal["calm", "breakdown", "panic", "floor", "gross"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarginRequirementComputed:
-    """The margin of one pool. `ratio` is null without a requirement, `saving` without gross."""
+    """The margin of one pool. `ratio` is null without a requirement, `saving` without gross.
+
+    `stale` (here and in alerts) is there and true when a price that counts has gone stale.
+    """
 
     type: Literal["margin_requirement_computed"] = "margin_requirement_computed"
     account_id: str
@@ -35,6 +38,7 @@ class MarginRequirementComputed:
     ratio: ExactDecimal | None
     band: BandName
     saving: ExactDecimal | None
+    stale: bool | None = None
     cause: str
     ts: int
 
@@ -49,6 +53,7 @@ class MarginBandChanged:
     from_: BandName
     to: BandName
     ratio: ExactDecimal | None
+    stale: bool | None = None
     cause: str
     ts: int
 
@@ -63,6 +68,7 @@ class AlertThresholdCrossed:
     threshold: ExactDecimal
     to: Literal["below", "above"]
     ratio: ExactDecimal | None
+    stale: bool | None = None
     cause: str
     ts: int
 
@@ -89,6 +95,56 @@ class CorrelationRegimeChanged:
     pool: str
     from_: RegimeName
     to: RegimeName
+    stale: bool | None = None
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceStale:
+    """The mark of a symbol, or the index price of an asset, is older than it may be. `since` is its time."""
+
+    type: Literal["price_stale"] = "price_stale"
+    symbol: str | None = None
+    asset: str | None = None
+    since: int
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceFresh:
+    """A price that was stale has come again."""
+
+    type: Literal["price_fresh"] = "price_fresh"
+    symbol: str | None = None
+    asset: str | None = None
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceHeld:
+    """A price jumped too far from the last one: it waits for the next."""
+
+    type: Literal["price_held"] = "price_held"
+    symbol: str | None = None
+    asset: str | None = None
+    price: ExactDecimal
+    last: ExactDecimal
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceSettled:
+    """The next price came to one that was held: it confirms the jump (and is in force), or it does not."""
+
+    type: Literal["price_settled"] = "price_settled"
+    symbol: str | None = None
+    asset: str | None = None
+    price: ExactDecimal
+    outcome: Literal["confirmed", "dropped"]
     cause: str
     ts: int
 
@@ -399,6 +455,10 @@ class EventRefused:
 LedgerOutput = (
     MarginRequirementComputed
     | MarginBandChanged
+    | PriceStale
+    | PriceFresh
+    | PriceHeld
+    | PriceSettled
     | AlertThresholdCrossed
     | AlertThresholdRejected
     | CorrelationRegimeChanged
@@ -427,6 +487,10 @@ Output = LedgerOutput | EventRefused
 OUTPUT_TOPIC_OF: Final[dict[str, str]] = {
     "margin_requirement_computed": "margin-requirements",
     "margin_band_changed": "margin-alerts",
+    "price_stale": "margin-alerts",
+    "price_fresh": "margin-alerts",
+    "price_held": "margin-alerts",
+    "price_settled": "margin-alerts",
     "alert_threshold_crossed": "margin-alerts",
     "alert_threshold_rejected": "decisions",
     "correlation_regime_changed": "margin-alerts",

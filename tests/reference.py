@@ -210,6 +210,8 @@ class Instrument:
     brackets: tuple[Bracket, ...]
     to_value: int
     """Turns size times price into a value at 8 decimals."""
+    stale_after_ms: int | None
+    max_jump: int | None
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,8 @@ class Asset:
     name: str
     precision: int
     tiers: tuple[tuple[int, int], ...]
+    stale_after_ms: int | None = None
+    max_jump: int | None = None
 
 
 @dataclass(frozen=True)
@@ -271,13 +275,18 @@ def parse_instrument(row: Event) -> Instrument:
     price_precision, size_precision = row["price_precision"], row["size_precision"]
     to_value = 10 ** max(0, 8 - price_precision - size_precision)
     brackets = derive_brackets(schedule)
-    return Instrument(
-        row["symbol"], row["underlying"], price_precision, size_precision, schedule, brackets, to_value
-    )
+    places = (price_precision, size_precision)
+    bounds = parse_bounds(row)
+    return Instrument(row["symbol"], row["underlying"], *places, schedule, brackets, to_value, *bounds)
+
+
+def parse_bounds(row: Event) -> tuple[int | None, int | None]:
+    return row.get("stale_after_ms"), scaled(row["max_jump"], 8) if "max_jump" in row else None
 
 
 def parse_asset(row: Event) -> Asset:
-    return Asset(row["asset"], row["precision"], parse_schedule(row["tiers"], "floor", "weight"))
+    tiers = parse_schedule(row["tiers"], "floor", "weight")
+    return Asset(row["asset"], row["precision"], tiers, *parse_bounds(row))
 
 
 def settlement_asset(name: str) -> Asset:
@@ -395,7 +404,8 @@ def frozen_terms(parameters: Parameters) -> dict[str, tuple[object, ...]]:
 def check_sound(event: Event, new: Parameters, old: Parameters | None) -> None:
     require(len(new.instruments) == len(event["instruments"]))
     require(len({row["asset"] for row in event["collateral"]}) == len(event["collateral"]))
-    require(new.assets[new.settlement] == settlement_asset(new.settlement))
+    settlement = new.assets[new.settlement]
+    require((settlement.precision, settlement.tiers) == (8, ((0, UNIT),)))
     for instrument in new.instruments.values():
         check_instrument(instrument)
     for asset in new.assets.values():
@@ -500,6 +510,11 @@ class Prices:
     indexes: dict[str, int] = field(default_factory=dict)
     index_ts: dict[str, int] = field(default_factory=dict)
     funding_ts: dict[str, int] = field(default_factory=dict)
+    held: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """Of a price that jumped too far: the price, and its time. Keyed by ("symbol" or "asset", its name)."""
+    stale: set[tuple[str, str]] = field(default_factory=set)
+    clock: int = 0
+    """The latest time of a broadcast event."""
 
 
 def check_not_repeated(account: Account, event: Event) -> None:
@@ -800,13 +815,14 @@ class Reference:
         account = self.accounts.get(account_id) or Account(account_id)
         check_not_repeated(account, event)
         decided, moved = self.account_handlers[event["type"]](account, event)
+        decided = self._notice_stale(event["ts"]) + decided
         self.accounts[account_id] = account
         remember_event(account, event)
         reviewed, reverted = self._review(account, event["ts"] // DAY_MS)
         outputs = decided + reviewed
         for pool in pools_of(account):
             has_moved = any(pool is other for other in moved + reverted)
-            outputs += self._examine(account, pool, always_publish=has_moved)
+            outputs += self._examine(account, pool, event["ts"], always_publish=has_moved)
         return outputs
 
     def _instrument(self, event: Event) -> Instrument:
@@ -828,30 +844,93 @@ class Reference:
     def _risk_parameters_published(self, event: Event) -> list[Output]:
         self.current = admit_parameters(event, self.current)
         self.prices.indexes[self.current.settlement] = UNIT
-        outputs: list[Output] = []
+        outputs = self._notice_stale(event["ts"], is_broadcast=True)
         for account in self.accounts.values():
             reviewed, reverted = self._review(account, event["ts"] // DAY_MS)
-            outputs += reviewed + self._examine_pools(account, always_publish=bool(reverted))
+            outputs += reviewed
+            for pool in pools_of(account):
+                outputs += self._examine(account, pool, event["ts"], always_publish=bool(reverted))
         return outputs
 
     def _mark_price(self, event: Event) -> list[Output]:
         instrument = self._instrument(event)
         symbol, mark = instrument.symbol, scaled(event["price"], instrument.price_precision)
-        if event["ts"] < self.prices.mark_ts.get(symbol, 0):
-            raise Refused("out_of_order")
-        self.prices.marks[symbol] = mark
-        self.prices.mark_ts[symbol] = event["ts"]
-        return self._examine_where(lambda pool: symbol in pool.positions)
+        said = self._receive(("symbol", symbol), mark, instrument.price_precision, event["ts"])
+        return said + self._examine_where(lambda pool: symbol in pool.positions, event["ts"])
 
     def _index_price(self, event: Event) -> list[Output]:
         asset, index = self._asset(event).name, scaled(event["price"], 8)
         if asset == self.parameters.settlement:
-            return []
-        if event["ts"] < self.prices.index_ts.get(asset, 0):
+            return self._notice_stale(event["ts"], is_broadcast=True)
+        said = self._receive(("asset", asset), index, 8, event["ts"])
+        return said + self._examine_where(lambda pool: pool.balances.get(asset, 0) != 0, event["ts"])
+
+    # ---- prices that jump, prices that go stale
+
+    def _feed(self, quoted: tuple[str, str]) -> tuple[dict[str, int], dict[str, int], Instrument | Asset]:
+        kind, name = quoted
+        if kind == "symbol":
+            return self.prices.marks, self.prices.mark_ts, self.parameters.instruments[name]
+        return self.prices.indexes, self.prices.index_ts, self.parameters.assets[name]
+
+    def _receive(self, quoted: tuple[str, str], price: int, precision: int, ts: int) -> list[Output]:
+        """In force when near the last price, or near one that was held; else held itself."""
+        (kind, name), (prices, times, terms) = quoted, self._feed(quoted)
+        held, held_ts = self.prices.held.get(quoted, (0, 0))
+        if ts < max(times.get(name, 0), held_ts):
             raise Refused("out_of_order")
-        self.prices.indexes[asset] = index
-        self.prices.index_ts[asset] = event["ts"]
-        return self._examine_where(lambda pool: pool.balances.get(asset, 0) != 0)
+
+        def is_near(other: int) -> bool:
+            return terms.max_jump is None or abs(price - other) * UNIT <= terms.max_jump * other
+
+        outputs: list[Output] = []
+        confirms = bool(held) and is_near(held)
+        accepted = name not in times or is_near(prices[name]) or confirms
+        if held:
+            settled = {kind: name, "price": decimal_text(held, precision)}
+            outcome = "confirmed" if confirms else "dropped"
+            outputs.append({"type": "price_settled", **settled, "outcome": outcome})
+            del self.prices.held[quoted]
+        if accepted:
+            if quoted in self.prices.stale:
+                self.prices.stale.discard(quoted)
+                outputs.append({"type": "price_fresh", kind: name})
+            prices[name], times[name] = price, ts
+        else:
+            self.prices.held[quoted] = (price, ts)
+            jump = {"price": decimal_text(price, precision), "last": decimal_text(prices[name], precision)}
+            outputs.append({"type": "price_held", kind: name, **jump})
+        return outputs + self._notice_stale(ts, is_broadcast=True)
+
+    def _notice_stale(self, ts: int, is_broadcast: bool = False) -> list[Output]:
+        """Said once per price, and again only after it has come again."""
+        if is_broadcast:
+            self.prices.clock = max(self.prices.clock, ts)
+        marks = [("symbol", name) for name in self.parameters.instruments]
+        outputs: list[Output] = []
+        for quoted in marks + [("asset", name) for name in self.parameters.assets]:
+            (kind, name), times = quoted, self._feed(quoted)[1]
+            if name in times and quoted not in self.prices.stale and self._is_stale(quoted, ts):
+                self.prices.stale.add(quoted)
+                outputs.append({"type": "price_stale", kind: name, "since": times[name]})
+        return outputs
+
+    def _is_stale(self, quoted: tuple[str, str], ts: int) -> bool:
+        _, times, terms = self._feed(quoted)
+        if terms.stale_after_ms is None:
+            return False
+        return quoted[1] not in times or max(self.prices.clock, ts) - times[quoted[1]] > terms.stale_after_ms
+
+    def _holds_stale(self, pool: Pool, mode: str, ts: int) -> bool:
+        counted = [
+            ("asset", asset)
+            for asset, balance in pool.balances.items()
+            if asset in self.prices.index_ts
+            and balance
+            and (balance < 0 or not only_debt_counts(self.parameters, mode, asset))
+        ]
+        marks = [("symbol", symbol) for symbol in pool.positions]
+        return any(self._is_stale(quoted, ts) for quoted in marks + counted)
 
     def _funding_rate(self, event: Event) -> list[Output]:
         symbol, rate = self._instrument(event).symbol, scaled(event["rate"], 8)
@@ -863,7 +942,8 @@ class Reference:
             if symbol in pool.positions:
                 value = position_value(self.parameters, self.prices, symbol, pool.positions[symbol])
                 self._post(pool, self.parameters.settlement, -toward_zero(value * rate, UNIT), "funding")
-        return self._examine_where(lambda pool: symbol in pool.positions)
+        noticed = self._notice_stale(event["ts"], is_broadcast=True)
+        return noticed + self._examine_where(lambda pool: symbol in pool.positions, event["ts"])
 
     # ---- accounts, money and trades
 
@@ -905,6 +985,7 @@ class Reference:
             "duplicate_withdrawal": event["withdrawal_id"] in account.withdrawal_ids,
             "insufficient_balance": amount > balance,
             "insufficient_margin": self._falls_short(worth, found.requirement),
+            "price_stale": self._holds_stale(own, account.mode, event["ts"]),
             "eligibility_lost": bool(self._conditions_lost(account, event["ts"] // DAY_MS)),
         }
         return [reason for reason, applies in objections.items() if applies]
@@ -915,6 +996,8 @@ class Reference:
             return [], []
         afterwards = self._in_mode(account, mode)
         reasons = self._mode_objections(account, afterwards, event["ts"] // DAY_MS)
+        if any(self._holds_stale(pool, previous, event["ts"]) for pool in pools_of(account)):
+            reasons.append("price_stale")
         if reasons:
             return [about(account, "margin_mode_rejected", mode=mode, reason=reasons[0], reasons=reasons)], []
         change = {"from": previous, "to": mode}
@@ -1159,7 +1242,7 @@ class Reference:
 
     def _margin_transferred(self, account: Account, event: Event) -> Decided:
         symbol, amount = self._instrument(event).symbol, scaled(event["amount"], 8)
-        reasons = self._transfer_objections(account, symbol, amount)
+        reasons = self._transfer_objections(account, symbol, amount, event["ts"])
         asked = {"symbol": symbol, "amount": decimal_text(amount, 8)}
         if reasons:
             rejected = {**asked, "reason": reasons[0], "reasons": reasons}
@@ -1168,7 +1251,7 @@ class Reference:
         pools = [account.own, account.isolated[symbol]]
         return [about(account, "margin_transfer_approved", **asked)], pools
 
-    def _transfer_objections(self, account: Account, symbol: str, amount: int) -> list[str]:
+    def _transfer_objections(self, account: Account, symbol: str, amount: int, ts: int) -> list[str]:
         if account.mode != "isolated":
             return ["not_isolated"]
         pool = account.isolated.get(symbol, Pool())
@@ -1179,6 +1262,7 @@ class Reference:
             "liquidating": amount < 0 and pool.episode is not None,
             "insufficient_balance": source.balances.get(self.parameters.settlement, 0) < abs(amount),
             "insufficient_margin": -self._lacking(source) < abs(amount),
+            "price_stale": self._holds_stale(source, account.mode, ts),
         }
         return [reason for reason, applies in objections.items() if applies]
 
@@ -1190,22 +1274,16 @@ class Reference:
     def _falls_short(self, worth: int, requirement: int) -> bool:
         return worth < initial_margin(requirement, self.parameters.initial_multiplier) * 100
 
-    def _examine_where(self, is_touched: Callable[[Pool], bool]) -> list[Output]:
+    def _examine_where(self, is_touched: Callable[[Pool], bool], ts: int) -> list[Output]:
         touched = [
             (account, pool)
             for account in self.accounts.values()
             for pool in pools_of(account)
             if is_touched(pool)
         ]
-        return [output for account, pool in touched for output in self._examine(account, pool)]
+        return [output for account, pool in touched for output in self._examine(account, pool, ts)]
 
-    def _examine_pools(self, account: Account, always_publish: bool) -> list[Output]:
-        outputs: list[Output] = []
-        for pool in pools_of(account):
-            outputs += self._examine(account, pool, always_publish)
-        return outputs
-
-    def _examine(self, account: Account, pool: Pool, always_publish: bool = False) -> list[Output]:
+    def _examine(self, account: Account, pool: Pool, ts: int, always_publish: bool = False) -> list[Output]:
         found = self._figures(pool, account.mode)
         previous, pool.band = pool.band, next_band(self.parameters, found, pool.band)
         moved = pool.band != previous
@@ -1217,23 +1295,31 @@ class Reference:
             change = {"from": BANDS[previous], "to": BANDS[pool.band], "ratio": ratio_text(found)}
             outputs.append(about_pool(account, pool, "margin_band_changed", **change))
         outputs += self._alert(account, pool, found)
-        return outputs + self._liquidate(account, pool, found)
+        is_stale = self._holds_stale(pool, account.mode, ts)
+        if is_stale:
+            stops = ("stop_loss_triggered", "stop_loss_ended")
+            outputs = [told if told["type"] in stops else {**told, "stale": True} for told in outputs]
+        return outputs + self._liquidate(account, pool, found, ts, is_stale)
 
-    def _liquidate(self, account: Account, pool: Pool, found: Figures) -> list[Output]:
+    def _liquidate(
+        self, account: Account, pool: Pool, found: Figures, ts: int, is_stale: bool
+    ) -> list[Output]:
         episode = pool.episode
         if episode is None:
-            if pool.band < LIQUIDATION or not pool.positions:
+            if pool.band < LIQUIDATION or not pool.positions or is_stale:
                 return []
             triggered = self._trigger(account, pool, found)
             return [triggered, *self._end_stops(account, "liquidation", pool.positions)]
         if not pool.positions or not any(episode.remaining.values()):
             if pool.positions and self.parameters.partial and self._ends_short(pool, episode, found):
+                if is_stale:
+                    return []
                 episode.step += 1
                 return [self._order_closing(account, pool, episode, found)]
             outputs = self._complete(account, pool, episode)
             returned = self._return_margin(account, pool)
-            rest = self._examine(account, account.own) if returned else []
-            return outputs + returned + rest + self._examine(account, pool)
+            rest = self._examine(account, account.own, ts) if returned else []
+            return outputs + returned + rest + self._examine(account, pool, ts)
         if found.requirement > 0 and not below(found, self.parameters.target_ratio):
             return [self._cancel(account, pool, episode, found)]
         return []

@@ -312,6 +312,7 @@ CHANGES: dict[str, Callable[[State], object]] = {
     "the order of what remains": lambda state: turn_round(state.episodes[2].remaining),
     "what was closed": lambda state: setattr(state.episodes[2], "closed_notional", 1),
     "the step of an episode": lambda state: setattr(state.episodes[2], "step", 2),
+    "the clock": lambda state: setattr(state.market, "clock", START + 1),
     "an alert threshold": lambda state: state.thresholds.update({2: [3 * 10**8]}),
     "no alert thresholds": lambda state: state.thresholds.clear(),
     "whose alert thresholds they are": lambda state: state.thresholds.update({1: state.thresholds.pop(2)}),

@@ -166,9 +166,19 @@ def _parameters() -> dict[str, st.SearchStrategy[Any]]:
                 price_precision=places,
                 size_precision=places,
                 brackets=_lists(brackets),
+                stale_after_ms=st.none() | counts,
+                max_jump=st.none() | positive,
             )
         ),
-        "collateral": _lists(_objects(asset=symbols, precision=places, tiers=_lists(tiers))),
+        "collateral": _lists(
+            _objects(
+                asset=symbols,
+                precision=places,
+                tiers=_lists(tiers),
+                stale_after_ms=st.none() | counts,
+                max_jump=st.none() | positive,
+            )
+        ),
         "model": _objects(
             kind=st.just("netting"),
             floor=shares,

@@ -386,7 +386,11 @@ def _republished(version: int, rho: int, equity: int, liquidation: str) -> Event
     closing = {"mode": liquidation, "fee_rate": "0.005", "target_ratio": "1.3", "step": "0.15"}
     correlated = model(correlation=[pair])
     changes = {"model": correlated, "eligibility": terms, "liquidation": closing, "regime_alerts": rho > 0}
-    return parameters(version, **changes)
+    published = parameters(version, **changes)
+    if equity:
+        published["instruments"][0] |= {"stale_after_ms": 9, "max_jump": "0.3"}
+        published["collateral"][1] |= {"stale_after_ms": 25, "max_jump": "0.25"}
+    return published
 
 
 def _numbered(happenings: list[Event]) -> list[Event]:
