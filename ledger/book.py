@@ -18,6 +18,8 @@ from schemas.events import Mode
 
 MODES: Final[tuple[Mode, ...]] = ("cross", "portfolio", "isolated")
 
+NO_REGIME: Final = -1
+
 EXTERNAL: Final = "external"  # outside the venue: deposits, withdrawals, adjustments
 FEES: Final = "fees"
 FUNDING: Final = "funding"
@@ -61,6 +63,7 @@ class Pools:
         self.contract = Column("i4", NONE)  # the instrument of an isolated position
         self.next = Column("i4", NONE)
         self.liquidations = Column("i4")  # how many were ever triggered
+        self.regime = Column("i1", NO_REGIME)  # that decides a portfolio's requirement
         self.band = Column("i1")
         self.published_equity = AmountColumn()
         self.published_requirement = AmountColumn()
@@ -93,6 +96,7 @@ class Pools:
             "contract": self.contract,
             "next": self.next,
             "liquidations": self.liquidations,
+            "regime": self.regime,
             "band": self.band,
             "published_equity": self.published_equity,
             "published_requirement": self.published_requirement,
@@ -166,6 +170,11 @@ class Book:
         """What the pool holds of an asset, 0 when nothing."""
         row = self.balances.find(pool, asset)
         return 0 if row == NONE else self.balances.amount[row]
+
+    def size(self, pool: int, contract: int) -> int:
+        """The pool's position in an instrument in signed lots, 0 when there is none."""
+        row = self.positions.find(pool, contract)
+        return 0 if row == NONE else self.positions.size[row]
 
     def balances_of(self, pool: int) -> dict[int, int]:
         """Every balance of a pool by asset, in the order of the assets' names."""

@@ -8,19 +8,22 @@ from typing import NamedTuple
 from ledger.bands import LIQUIDATION, is_at_least
 from ledger.book import INSURANCE
 from ledger.booking import Cause
+from ledger.closing import closing_order
 from ledger.conversion import convert_collateral
 from ledger.isolation import return_collateral
 from ledger.liquidation import Episode, Settlement, full_fee, settle
+from ledger.look import Look
 from ledger.partial import Closure, bankruptcy_prices, full_closure, smallest_closure
 from ledger.state import State
+from ledger.stops import end_stops
 from ledger.valuation import Figures, plain_value, ratio_of
 from schemas.outputs import (
+    ClosingOrder,
     InsuranceFundDrawn,
     LedgerOutput,
     LiquidationCancelled,
     LiquidationCompleted,
     LiquidationContinued,
-    LiquidationOrder,
     LiquidationTriggered,
 )
 from schemas.units import RATE_PRECISION, REQUIREMENT_PRECISION, SETTLEMENT_PRECISION, ExactDecimal
@@ -33,16 +36,23 @@ class WorkedOff(NamedTuple):
     look_again: list[int]
 
 
-def work_off(state: State, pool: int, figures: Figures, cause: Cause) -> WorkedOff:
-    """Open, continue, complete or cancel the pool's liquidation, as its figures and its band have it."""
+def work_off(state: State, look: Look) -> WorkedOff:
+    """Open, continue, complete or cancel the pool's liquidation, as its figures and its band have it.
+
+    On a stale price nothing is opened or continued; the next look at a fresh one does.
+    """
+    pool, figures, cause = look.pool, look.figures, look.cause
     episode = state.episodes.get(pool)
     if episode is None:
-        stands_below = state.book.pools.band[pool] == LIQUIDATION and not state.book.is_flat(pool)
-        return WorkedOff([_trigger(state, pool, figures, cause)] if stands_below else [], [])
+        if state.book.pools.band[pool] != LIQUIDATION or state.book.is_flat(pool) or look.is_stale:
+            return WorkedOff([], [])
+        ended = end_stops(state, pool, "liquidation", cause)
+        return WorkedOff([_trigger(state, pool, figures, cause), *ended], [])
     if state.book.is_flat(pool) or (episode.is_done() and not _must_go_on(state, pool, episode, figures)):
         return _end(state, pool, episode, cause)
     if episode.is_done():
-        return WorkedOff([_continue(state, pool, episode, figures, cause)], [])
+        continued = [] if look.is_stale else [_continue(state, pool, episode, figures, cause)]
+        return WorkedOff(continued, [])
     if figures.requirement > 0 and _is_at_target(state, figures.equity, figures):
         return WorkedOff([_cancel(state, pool, episode, figures, cause)], [])
     return WorkedOff([], [])
@@ -125,24 +135,16 @@ def _next_id(state: State, pool: int) -> str:
     return f"{state.owner(pool)}{place}:{pools.liquidations[pool]}"
 
 
-def _orders(state: State, pool: int, closure: Closure, figures: Figures) -> tuple[LiquidationOrder, ...]:
+def _orders(state: State, pool: int, closure: Closure, figures: Figures) -> tuple[ClosingOrder, ...]:
     prices: dict[int, int] = {}
     if state.rules.liquidates_in_part:
         prices = bankruptcy_prices(state.book.held(pool), figures, state.market, state.rules)
-    return tuple(_order(state, *order, prices.get(order[0])) for order in closure.lots.items())
-
-
-def _order(state: State, contract: int, lots: int, bankruptcy_price: int | None) -> LiquidationOrder:
-    terms = state.rules.contracts[contract]
-    return LiquidationOrder(
-        symbol=terms.symbol,
-        side="buy" if lots > 0 else "sell",
-        quantity=ExactDecimal.of(abs(lots), terms.size_precision),
-        mark=ExactDecimal.of(state.market.marks.price[contract], terms.price_precision),
-        bankruptcy_price=None
-        if bankruptcy_price is None
-        else ExactDecimal.of(bankruptcy_price, terms.price_precision),
-    )
+    bankrupt = {
+        contract: ExactDecimal.of(price, state.rules.contracts[contract].price_precision)
+        for contract, price in prices.items()
+    }
+    orders = closure.lots.items()
+    return tuple(closing_order(state, contract, lots, bankrupt.get(contract)) for contract, lots in orders)
 
 
 # --- cancelled and completed ----------------------------------------------------------------------

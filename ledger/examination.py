@@ -1,19 +1,23 @@
 """Look at a pool and say what must be said: its requirement, its band, its liquidation.
 
 Looking twice says nothing new. So every input that touches a pool may look at it, and no order of
-looking matters but that of the outputs: requirement, band, liquidation.
+looking matters but that of the outputs: stop-losses, requirement, band, alerts, liquidation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from ledger.alerts import alert
 from ledger.arithmetic import multiply_divide_floor
 from ledger.bands import BANDS, REQUIREMENT_SCALE, next_band
 from ledger.booking import Cause
 from ledger.episodes import work_off
+from ledger.freshness import holds_stale
+from ledger.look import Look
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
+from ledger.stops import trigger_stops
 from ledger.valuation import Figures, evaluate, ratio_of
 from schemas.outputs import LedgerOutput, MarginBandChanged, MarginRequirementComputed
 from schemas.units import RATIO_PRECISION, REQUIREMENT_PRECISION, SETTLEMENT_PRECISION, ExactDecimal
@@ -31,17 +35,20 @@ def examine(state: State, pools: Iterable[int], cause: Cause, *, publish: bool =
 def _examine_pool(
     state: State, pool: int, figures: Figures, cause: Cause, *, publish: bool
 ) -> Iterator[LedgerOutput]:
+    yield from trigger_stops(state, pool, cause)
+    look = Look(pool, figures, holds_stale(state, pool, cause.ts), cause)
     pools = state.book.pools
     before = pools.band[pool]
     band = next_band(before, figures.equity, figures.requirement, state.rules.bands)
     if publish or band != before or _has_moved(state, pool, figures):
         pools.published_equity[pool] = figures.equity
         pools.published_requirement[pool] = figures.requirement
-        yield _requirement_computed(state, pool, figures, band, cause)
+        yield _requirement_computed(state, look, band)
     if band != before:
         pools.band[pool] = band
-        yield _band_changed(state, pool, figures, before, cause)
-    worked_off = work_off(state, pool, figures, cause)
+        yield _band_changed(state, look, before)
+    yield from alert(state, look)
+    worked_off = work_off(state, look)
     yield from worked_off.outputs
     yield from examine(state, worked_off.look_again, cause)
 
@@ -57,11 +64,12 @@ def _has_moved(state: State, pool: int, figures: Figures) -> bool:
     )
 
 
-def _requirement_computed(state: State, pool: int, figures: Figures, band: int, cause: Cause) -> LedgerOutput:
+def _requirement_computed(state: State, look: Look, band: int) -> LedgerOutput:
+    figures = look.figures
     return MarginRequirementComputed(
-        account_id=state.owner(pool),
-        pool=state.pool_name(pool),
-        mode=state.mode_of(pool),
+        account_id=state.owner(look.pool),
+        pool=state.pool_name(look.pool),
+        mode=state.mode_of(look.pool),
         equity=ExactDecimal.of(figures.equity, SETTLEMENT_PRECISION),
         requirement=ExactDecimal.of(figures.requirement, REQUIREMENT_PRECISION),
         initial=ExactDecimal.of(figures.initial, REQUIREMENT_PRECISION),
@@ -71,20 +79,22 @@ def _requirement_computed(state: State, pool: int, figures: Figures, band: int, 
         ratio=ratio_of(figures),
         band=BANDS[band],
         saving=_saving(figures),
-        cause=cause.event_id,
-        ts=cause.ts,
+        stale=look.is_stale or None,
+        cause=look.cause.event_id,
+        ts=look.cause.ts,
     )
 
 
-def _band_changed(state: State, pool: int, figures: Figures, before: int, cause: Cause) -> LedgerOutput:
+def _band_changed(state: State, look: Look, before: int) -> LedgerOutput:
     return MarginBandChanged(
-        account_id=state.owner(pool),
-        pool=state.pool_name(pool),
+        account_id=state.owner(look.pool),
+        pool=state.pool_name(look.pool),
         from_=BANDS[before],
-        to=BANDS[state.book.pools.band[pool]],
-        ratio=ratio_of(figures),
-        cause=cause.event_id,
-        ts=cause.ts,
+        to=BANDS[state.book.pools.band[look.pool]],
+        ratio=ratio_of(look.figures),
+        stale=look.is_stale or None,
+        cause=look.cause.event_id,
+        ts=look.cause.ts,
     )
 
 

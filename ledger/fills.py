@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ledger.book import FEES
 from ledger.booking import Booked, Booking, Cause, Fill, touching
 from ledger.isolation import fill_isolated, is_isolated
 from ledger.state import State
+from ledger.stops import end_stops
 from schemas.events import TradeExecuted
+from schemas.outputs import LedgerOutput
 from schemas.units import SETTLEMENT_PRECISION
 
 
@@ -25,8 +29,10 @@ def book_trade(state: State, event: TradeExecuted) -> Booking:
         if not state.market.marks.is_known(contract):
             state.market.marks.stand_in(contract, price)
         pool = _pool_of(state, account, contract)
+        before = state.book.size(pool, contract)
         isolated = state.book.pools.is_isolated(pool)
         booked = fill_isolated(state, pool, fill) if isolated else _fill(state, pool, fill)
+        booked.decision.extend(_end_stops(state, pool, contract, before, fill.cause))
         state.credentials.record_fill(account, event.ts, quantity * lot_value)
         episode = state.episodes.get(pool)
         if episode is not None and episode.liquidation_id == event.liquidation_id:
@@ -41,6 +47,15 @@ def _pool_of(state: State, account: int, contract: int) -> int:
     if is_isolated(state, account):
         return state.book.open_isolated(account, contract, state.rules)
     return state.book.accounts.pool[account]
+
+
+def _end_stops(state: State, pool: int, contract: int, before: int, cause: Cause) -> Iterator[LedgerOutput]:
+    """A stop-loss protects one position: it ends when that is closed, or turned into its opposite."""
+    after = state.book.size(pool, contract)
+    if before and not after:
+        yield from end_stops(state, pool, "flat", cause, contract)
+    elif before * after < 0:
+        yield from end_stops(state, pool, "flipped", cause, contract)
 
 
 def _fill(state: State, pool: int, fill: Fill) -> Booked:

@@ -26,6 +26,10 @@ def fork(state: State, account: int) -> State:
     _copy_row(state.book.accounts.columns(), account, copy.book.accounts.columns(), number, but=("pool",))
     _copy_row(state.credentials.columns(), account, copy.credentials.columns(), number)
     copy.credentials.volume_by_day[number] = dict(state.credentials.volume_by_day[account])
+    if account in state.stops:
+        copy.stops[number] = dict(state.stops[account])
+    if account in state.thresholds:
+        copy.thresholds[number] = list(state.thresholds[account])
     for pool in state.book.pools_of(account):
         _copy_pool(state, pool, copy, _same_pool(state, pool, copy, number))
     return copy
@@ -43,6 +47,8 @@ def _copy_pool(state: State, pool: int, copy: State, number: int) -> None:
     _copy_row(state.book.pools.columns(), pool, copy.book.pools.columns(), number, but=places)
     _copy_holdings(state.book.positions, pool, copy.book.positions, number, state.rules.contract_rank)
     _copy_holdings(state.book.balances, pool, copy.book.balances, number, state.rules.asset_rank)
+    if pool in state.below:
+        copy.below[number] = list(state.below[pool])
     episode = state.episodes.get(pool)
     if episode is not None:
         copy.episodes[number] = replace(episode, remaining=dict(episode.remaining))

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from ledger.bands import REQUIREMENT_SCALE
 from ledger.book import FEES, INSURANCE, MODES, Held, closing_part
 from ledger.booking import Booked, Booking, Cause, Fill, touching, touching_nothing
+from ledger.freshness import holds_stale
 from ledger.holdings import NONE
 from ledger.rulebook import Rulebook
 from ledger.state import State
@@ -46,8 +47,7 @@ def is_isolated(state: State, account: int) -> bool:
 def fill_isolated(state: State, pool: int, fill: Fill) -> Booked:
     """Book a fill in the position's own pool: pay the fee, close, open, and see to the collateral."""
     book, rules = state.book, state.rules
-    row = book.positions.find(pool, fill.contract)
-    closing = 0 if row == NONE else closing_part(book.positions.size[row], fill.lots)
+    closing = closing_part(book.size(pool, fill.contract), fill.lots)
     said: list[LedgerOutput] = []
     moved: list[LedgerOutput] = []
     lacking = _lacking(state, pool)
@@ -135,7 +135,7 @@ def decide_transfer(state: State, event: MarginTransferred) -> Booking:
 
     def book(account: int) -> Booked:
         pool = state.book.isolated_pool(account, contract)
-        reasons = _transfer_reasons(state, account, pool, amount)
+        reasons = _transfer_reasons(state, account, pool, amount, event.ts)
         if reasons:
             return touching_nothing(_rejected(event, reasons))
         own = state.book.accounts.pool[account]
@@ -145,7 +145,7 @@ def decide_transfer(state: State, event: MarginTransferred) -> Booking:
     return book
 
 
-def _transfer_reasons(state: State, account: int, pool: int, amount: int) -> list[str]:
+def _transfer_reasons(state: State, account: int, pool: int, amount: int, ts: int) -> list[str]:
     if not is_isolated(state, account):
         return ["not_isolated"]
     if pool == NONE or state.book.is_flat(pool):
@@ -156,6 +156,7 @@ def _transfer_reasons(state: State, account: int, pool: int, amount: int) -> lis
         "liquidating": amount > 0 or pool not in state.episodes,
         "insufficient_balance": state.book.balance(source, state.rules.settlement) >= abs(amount),
         "insufficient_margin": figures.equity - abs(amount) >= figures.initial * REQUIREMENT_SCALE,
+        "price_stale": not holds_stale(state, source, ts),
     }
     return [code for code, met in conditions.items() if not met]
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ledger.arithmetic import multiply_divide_floor
 from ledger.rulebook import RATE_SCALE
-from schemas.units import is_identifier
 
 
 @dataclass(slots=True)
@@ -44,16 +42,6 @@ class Settlement(NamedTuple):
 
     fee: int
     shortfall: int
-
-
-def closing_event_id(liquidation_id: str, symbol: str, step: int = 1) -> str:
-    """The event id of the trade that closes an order, so that doing it twice is refused as a repeat.
-
-    `<liquidation_id>:<symbol>`, for later steps `<liquidation_id>:<symbol>:<step>`; a digest of it where that
-    is no event id (an isolated position's has a slash in it, and names can be long).
-    """
-    plain = f"{liquidation_id}:{symbol}" + (f":{step}" if step > 1 else "")
-    return plain if is_identifier(plain) else "close:" + hashlib.sha256(plain.encode()).hexdigest()[:48]
 
 
 def settle(episode: Episode, worth: int, fee_rate: int) -> Settlement:

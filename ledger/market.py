@@ -1,4 +1,7 @@
-"""The prices in force: marks by instrument, index prices by asset, and when funding last fell due."""
+"""The prices in force: marks by instrument, index prices by asset, and when funding last fell due.
+
+Which prices come into force is decided in `ledger.freshness`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from schemas.refusals import Reason, Refusal
 
 NO_PRICE = 0  # prices are positive
 NEVER = -1
+FOR_EVER = 2**63 - 1
 
 
 class Prices:
@@ -15,11 +19,14 @@ class Prices:
     def __init__(self) -> None:
         self.price = AmountColumn()
         self.ts = Column("i8", NEVER)
+        self.held = AmountColumn()  # a price that jumped too far, until the next one
+        self.held_ts = Column("i8", NEVER)
+        self.stale = Column("i1")  # it was said that the price is stale
 
     def add(self) -> None:
         """Room for one more id, without a price."""
-        self.price.grow()
-        self.ts.grow()
+        for column in self.columns().values():
+            column.grow()
 
     def copy(self) -> Prices:
         """The same prices, free to be changed."""
@@ -35,17 +42,33 @@ class Prices:
 
     def require_order(self, number: int, ts: int) -> None:
         """Refusal `out_of_order` when a later price was applied already."""
-        if ts < self.ts[number]:
-            raise Refusal(Reason.OUT_OF_ORDER, "ts", f"a price of {self.ts[number]} was applied already")
+        last = max(self.ts[number], self.held_ts[number])
+        if ts < last:
+            raise Refusal(Reason.OUT_OF_ORDER, "ts", f"a price of {last} was applied already")
 
     def update(self, number: int, price: int, ts: int) -> None:
         """A published price comes into force."""
-        self.price[number] = price
-        self.ts[number] = ts
+        self.price[number], self.ts[number] = price, ts
+        self.held[number], self.held_ts[number] = NO_PRICE, NEVER
+        self.stale[number] = False
+
+    def hold(self, number: int, price: int, ts: int) -> None:
+        """A published price waits for the next one."""
+        self.held[number], self.held_ts[number] = price, ts
 
     def stand_in(self, number: int, price: int) -> None:
         """A fill stands in for a price that was never published; any published price replaces it."""
         self.price[number] = price
+
+    def columns(self) -> dict[str, Column]:
+        """Every column by name, for snapshots and hashes."""
+        return {
+            "price": self.price,
+            "ts": self.ts,
+            "held": self.held,
+            "held_ts": self.held_ts,
+            "stale": self.stale,
+        }
 
 
 class Market:
@@ -55,6 +78,8 @@ class Market:
         self.marks = Prices()
         self.index = Prices()
         self.funded = Column("i8", NEVER)
+        self.clock = NEVER  # the latest time of a broadcast event
+        self.fresh_until = NEVER  # no later than the first fresh price goes stale; a bound that saves looking
 
     def copy(self) -> Market:
         """The same market, free to be changed."""
@@ -72,6 +97,10 @@ class Market:
         """Room for one more asset."""
         self.index.add()
 
+    def tell_time(self, ts: int) -> None:
+        """A broadcast event of this time was applied."""
+        self.clock = max(self.clock, ts)
+
     def require_new_funding(self, contract: int, ts: int) -> None:
         """Refusals: `duplicate_event` for a funding time applied before, `out_of_order` for an older one."""
         last = self.funded[contract]
@@ -82,10 +111,10 @@ class Market:
 
     def columns(self) -> dict[str, Column]:
         """Every column by name, for snapshots and hashes."""
-        return {
-            "marks.price": self.marks.price,
-            "marks.ts": self.marks.ts,
-            "index.price": self.index.price,
-            "index.ts": self.index.ts,
-            "funded": self.funded,
+        kinds = {"marks": self.marks, "index": self.index}
+        prices = {
+            f"{kind}.{name}": column
+            for kind, some in kinds.items()
+            for name, column in some.columns().items()
         }
+        return prices | {"funded": self.funded}

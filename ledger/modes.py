@@ -8,6 +8,7 @@ from ledger.bands import REQUIREMENT_SCALE
 from ledger.book import MODES, Held
 from ledger.booking import Booked, Booking, touching, touching_nothing
 from ledger.eligibility import unmet_conditions
+from ledger.freshness import holds_stale
 from ledger.isolation import (
     Share,
     free_after_split,
@@ -87,7 +88,8 @@ def _reasons(state: State, account: int, event: MarginModeRequested, then: Previ
     if event.mode == "portfolio":
         rules = state.rules.parameters.eligibility
         reasons += unmet_conditions(state.credentials, account, rules, equity=then.equity, ts=event.ts)
-    return reasons + then.objections
+    stale = any(holds_stale(state, pool, event.ts) for pool in state.book.pools_of(account))
+    return reasons + then.objections + (["price_stale"] if stale else [])
 
 
 def _changed(state: State, account: int, event: MarginModeRequested, then: Preview) -> LedgerOutput:

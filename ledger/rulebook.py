@@ -61,6 +61,8 @@ class Contract:
     size_precision: int
     value_scale: int
     curve: MaintenanceCurve
+    stale_after_ms: int | None
+    max_jump: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Collateral:
     asset: str
     precision: int
     tiers: tuple[tuple[int, int], ...]
+    stale_after_ms: int | None = None
+    max_jump: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ class Rulebook:
     target_ratio: int
     liquidates_in_part: bool
     liquidation_step: int
+    watches_staleness: bool
 
     @property
     def settlement_asset(self) -> str:
@@ -136,7 +141,7 @@ def compile_rulebook(
 ) -> Rulebook:
     """Check parameters and make them ready; ids follow `before`, or the names already known.
 
-    Refusals: `stale_version`, `unsound_parameters`, `unsupported`, each with the field at fault.
+    Refusals: `stale_version`, `unsound_parameters`, each with the field at fault.
     """
     check_sound(parameters)
     check_model(parameters.model, (instrument.underlying for instrument in parameters.instruments))
@@ -167,6 +172,8 @@ def compile_rulebook(
         fee_rate=parameters.liquidation.fee_rate.at(RATE_PRECISION, "liquidation.fee_rate"),
         target_ratio=parameters.liquidation.target_ratio.at(RATE_PRECISION, "liquidation.target_ratio"),
         liquidates_in_part=parameters.liquidation.mode == "partial",
+        watches_staleness=any(listed.stale_after_ms is not None for listed in parameters.instruments)
+        or any(listed.stale_after_ms is not None for listed in parameters.collateral),
         liquidation_step=parameters.liquidation.step.at(RATE_PRECISION, "liquidation.step"),
     )
 
@@ -196,6 +203,8 @@ def _contract(instrument: Instrument, underlyings: list[str]) -> Contract:
         size_precision=instrument.size_precision,
         value_scale=int(10 ** (SETTLEMENT_PRECISION - places)),
         curve=_curve(instrument),
+        stale_after_ms=instrument.stale_after_ms,
+        max_jump=None if instrument.max_jump is None else _rate(instrument.max_jump),
     )
 
 
@@ -225,7 +234,13 @@ def _assets(parameters: RiskParametersPublished) -> dict[str, CollateralAsset]:
 
 def _collateral(collateral: CollateralAsset) -> Collateral:
     tiers = tuple((_rate(tier.floor), _rate(tier.weight)) for tier in collateral.tiers)
-    return Collateral(asset=collateral.asset, precision=collateral.precision, tiers=tiers)
+    return Collateral(
+        asset=collateral.asset,
+        precision=collateral.precision,
+        tiers=tiers,
+        stale_after_ms=collateral.stale_after_ms,
+        max_jump=None if collateral.max_jump is None else _rate(collateral.max_jump),
+    )
 
 
 def _band_limits(bands: Bands) -> BandLimits:

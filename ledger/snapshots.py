@@ -17,7 +17,7 @@ from ledger.framing import frame, framed_hash, unframe
 from ledger.liquidation import Episode
 from ledger.repeats import RecentIds
 from ledger.rulebook import compile_rulebook
-from ledger.state import State
+from ledger.state import State, Stop
 from ledger.table import AmountColumn, Column
 from schemas.canonical import canonical_json, to_plain
 from schemas.parameters import RiskParametersPublished
@@ -78,6 +78,7 @@ def _facts(state: State) -> dict[str, Any]:
         "parameters": None if rules is None else to_plain(rules.parameters),
         "symbols": [] if rules is None else [contract.symbol for contract in rules.contracts],
         "assets": [] if rules is None else [collateral.asset for collateral in rules.collateral],
+        "clock": state.market.clock,
         "accounts": state.book.accounts.names,
         "house": [[ledger, name, amount] for (ledger, name), amount in sorted(state.book.house.items())],
         "free": [state.book.positions.free, state.book.balances.free],
@@ -85,6 +86,12 @@ def _facts(state: State) -> dict[str, Any]:
             name: sorted(column.wide.items()) for name, column in _amounts(state).items() if column.wide
         },
         "volume_by_day": [sorted(days.items()) for days in state.credentials.volume_by_day],
+        "thresholds": sorted(state.thresholds.items()),
+        "below": sorted(state.below.items()),
+        "stops": [
+            [account, [[stop_id, *stop] for stop_id, stop in stops.items()]]
+            for account, stops in sorted(state.stops.items())
+        ],
         "episodes": [
             [
                 pool,
@@ -100,6 +107,7 @@ def _facts(state: State) -> dict[str, Any]:
 
 def _restore_facts(state: State, facts: dict[str, Any]) -> None:
     book = state.book
+    state.market.clock = facts["clock"]
     book.accounts.names = facts["accounts"]
     book.accounts.numbers = {name: number for number, name in enumerate(facts["accounts"])}
     for ledger, name, amount in facts["house"]:
@@ -108,6 +116,11 @@ def _restore_facts(state: State, facts: dict[str, Any]) -> None:
     for name, cells in facts["wide"].items():
         _amounts(state)[name].wide = dict(cells)
     state.credentials.volume_by_day = [dict(days) for days in facts["volume_by_day"]]
+    state.thresholds, state.below = dict(facts["thresholds"]), dict(facts["below"])
+    state.stops = {
+        account: {stop_id: Stop(contract, price) for stop_id, contract, price in stops}
+        for account, stops in facts["stops"]
+    }
     state.episodes = {
         pool: Episode(liquidation_id, dict(remaining), closed, step)
         for pool, liquidation_id, remaining, closed, step in facts["episodes"]

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ledger.book import MODES, Book
 from ledger.eligibility import Credentials
 from ledger.holdings import NONE
 from ledger.liquidation import Episode
-from ledger.market import Market
+from ledger.market import NEVER, Market
 from ledger.repeats import RecentIds
 from ledger.rulebook import Rulebook, compile_rulebook
 from schemas.events import Mode
 from schemas.parameters import RiskParametersPublished
 from schemas.refusals import Reason, Refusal
+
+
+class Stop(NamedTuple):
+    """A stop-loss: its instrument, and the mark price (ticks) at which it closes the position."""
+
+    contract: int
+    trigger_price: int
 
 
 class State:
@@ -25,6 +34,9 @@ class State:
         self.applied: list[RecentIds] = []  # event ids, per account
         self.withdrawals: list[RecentIds] = []  # withdrawal ids that were decided, per account
         self.episodes: dict[int, Episode] = {}  # open liquidations, by pool
+        self.thresholds: dict[int, list[int]] = {}  # own alert ratios (8 decimals, falling), by account
+        self.below: dict[int, list[int]] = {}  # those that a pool stands below (rising), by pool
+        self.stops: dict[int, dict[str, Stop]] = {}  # watched stop-losses, by account, in order of placing
 
     @property
     def rules(self) -> Rulebook:
@@ -62,6 +74,7 @@ class State:
         rules = compile_rulebook(parameters, self.rulebook)
         known_contracts, known_assets = len(self.book.positions.holders), len(self.book.balances.holders)
         self.rulebook = rules
+        self.market.fresh_until = NEVER
         for _ in rules.contracts[known_contracts:]:
             self.market.add_contract()
             self.book.positions.add_item()

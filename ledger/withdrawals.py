@@ -6,6 +6,7 @@ from ledger.bands import REQUIREMENT_SCALE
 from ledger.book import EXTERNAL
 from ledger.booking import Booked, Booking, touching, touching_nothing
 from ledger.collateral import collateral_value
+from ledger.freshness import holds_stale
 from ledger.standing import conditions_lost
 from ledger.state import State
 from ledger.valuation import evaluate
@@ -39,6 +40,7 @@ def _reasons(state: State, account: int, event: WithdrawalRequested, asset: int,
         "duplicate_withdrawal": event.withdrawal_id not in state.withdrawals[account],
         "insufficient_balance": state.book.balance(pool, asset) >= amount,
         "insufficient_margin": _stands_without(state, pool, asset, amount),
+        "price_stale": not holds_stale(state, pool, event.ts),
         "eligibility_lost": not conditions_lost(state, account, event.ts),
     }
     return [code for code, met in conditions.items() if not met]

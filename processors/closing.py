@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ledger.liquidation import closing_event_id
+from ledger.closing import closing_event_id
 from schemas.events import TradeExecuted
 from schemas.units import ExactDecimal, parse_decimal
 

@@ -142,6 +142,28 @@ class StopLossCancelled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlertThresholdSet:
+    """The account wants to be told when its margin ratio crosses this."""
+
+    type: Literal["alert_threshold_set"] = "alert_threshold_set"
+    event_id: Identifier
+    ts: Timestamp
+    account_id: Identifier
+    ratio: Positive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertThresholdCleared:
+    """The account no longer wants to be told of this threshold."""
+
+    type: Literal["alert_threshold_cleared"] = "alert_threshold_cleared"
+    event_id: Identifier
+    ts: Timestamp
+    account_id: Identifier
+    ratio: Positive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DepositReceived:
     """The account paid in."""
 
@@ -216,6 +238,8 @@ AccountEvent = (
     | MarginModeRequested
     | StopLossPlaced
     | StopLossCancelled
+    | AlertThresholdSet
+    | AlertThresholdCleared
     | DepositReceived
     | WithdrawalRequested
     | MarginTransferred
@@ -243,6 +267,8 @@ TOPIC_OF: Final[dict[str, str]] = {
     "margin_mode_requested": "accounts",
     "stop_loss_placed": "accounts",
     "stop_loss_cancelled": "accounts",
+    "alert_threshold_set": "accounts",
+    "alert_threshold_cleared": "accounts",
     "deposit_received": "deposits",
     "withdrawal_requested": "deposits",
     "margin_transferred": "deposits",

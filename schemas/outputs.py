@@ -13,13 +13,18 @@ from schemas.events import Mode, Side
 from schemas.units import ExactDecimal
 
 BandName = Literal["healthy", "buffer", "warning", "liquidation"]
+# Its owner cancelled it, its position is gone or on the other side, or another one closes it already.
+StopLossEnd = Literal["cancelled", "flat", "flipped", "liquidation", "triggered"]
 # What decided a requirement: a regime of the netting model, credits or scenarios or charges of the others.
 RegimeName = Literal["calm", "breakdown", "panic", "floor", "gross", "spread", "scenario", "minimum"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarginRequirementComputed:
-    """The margin of one pool. `ratio` is null without a requirement, `saving` without gross."""
+    """The margin of one pool. `ratio` is null without a requirement, `saving` without gross.
+
+    `stale` (here and in alerts) is there and true when a price that counts has gone stale.
+    """
 
     type: Literal["margin_requirement_computed"] = "margin_requirement_computed"
     account_id: str
@@ -34,6 +39,7 @@ class MarginRequirementComputed:
     ratio: ExactDecimal | None
     band: BandName
     saving: ExactDecimal | None
+    stale: bool | None = None
     cause: str
     ts: int
 
@@ -48,13 +54,105 @@ class MarginBandChanged:
     from_: BandName
     to: BandName
     ratio: ExactDecimal | None
+    stale: bool | None = None
     cause: str
     ts: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LiquidationOrder:
-    """What to close: the side and quantity to trade, and the mark when it was decided.
+class AlertThresholdCrossed:
+    """A pool's ratio crossed a threshold of its account's own."""
+
+    type: Literal["alert_threshold_crossed"] = "alert_threshold_crossed"
+    account_id: str
+    pool: str
+    threshold: ExactDecimal
+    to: Literal["below", "above"]
+    ratio: ExactDecimal | None
+    stale: bool | None = None
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertThresholdRejected:
+    """A threshold is not watched. `reasons` lists every unmet condition, `reason` the first."""
+
+    type: Literal["alert_threshold_rejected"] = "alert_threshold_rejected"
+    account_id: str
+    ratio: ExactDecimal
+    reason: str
+    reasons: tuple[str, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrelationRegimeChanged:
+    """Another regime of correlations decides what a portfolio requires."""
+
+    type: Literal["correlation_regime_changed"] = "correlation_regime_changed"
+    account_id: str
+    pool: str
+    from_: RegimeName
+    to: RegimeName
+    stale: bool | None = None
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceStale:
+    """The mark of a symbol, or the index price of an asset, is older than it may be. `since` is its time."""
+
+    type: Literal["price_stale"] = "price_stale"
+    symbol: str | None = None
+    asset: str | None = None
+    since: int
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceFresh:
+    """A price that was stale has come again."""
+
+    type: Literal["price_fresh"] = "price_fresh"
+    symbol: str | None = None
+    asset: str | None = None
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceHeld:
+    """A price jumped too far from the last one: it waits for the next."""
+
+    type: Literal["price_held"] = "price_held"
+    symbol: str | None = None
+    asset: str | None = None
+    price: ExactDecimal
+    last: ExactDecimal
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceSettled:
+    """The next price came to one that was held: it confirms the jump (and is in force), or it does not."""
+
+    type: Literal["price_settled"] = "price_settled"
+    symbol: str | None = None
+    asset: str | None = None
+    price: ExactDecimal
+    outcome: Literal["confirmed", "dropped"]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosingOrder:
+    """What closes a position: the side and quantity to trade, and the mark when it was decided.
 
     In a partial liquidation also the price at which the whole position has used up its share of equity.
     """
@@ -81,7 +179,7 @@ class LiquidationTriggered:
     equity: ExactDecimal
     requirement: ExactDecimal
     ratio: ExactDecimal | None
-    orders: tuple[LiquidationOrder, ...]
+    orders: tuple[ClosingOrder, ...]
     cause: str
     ts: int
 
@@ -102,7 +200,7 @@ class LiquidationContinued:
     equity: ExactDecimal
     requirement: ExactDecimal
     ratio: ExactDecimal | None
-    orders: tuple[LiquidationOrder, ...]
+    orders: tuple[ClosingOrder, ...]
     cause: str
     ts: int
 
@@ -226,6 +324,61 @@ class MarginModeRejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StopLossAccepted:
+    """The stop-loss is watched from here on."""
+
+    type: Literal["stop_loss_accepted"] = "stop_loss_accepted"
+    account_id: str
+    stop_id: str
+    symbol: str
+    trigger_price: ExactDecimal
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopLossRejected:
+    """Not watched, or (without symbol) none there to cancel. `reasons` lists all, `reason` the first."""
+
+    type: Literal["stop_loss_rejected"] = "stop_loss_rejected"
+    account_id: str
+    stop_id: str
+    symbol: str | None = None
+    trigger_price: ExactDecimal | None = None
+    reason: str
+    reasons: tuple[str, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopLossTriggered:
+    """The mark price has reached the trigger: this order closes the position."""
+
+    type: Literal["stop_loss_triggered"] = "stop_loss_triggered"
+    account_id: str
+    pool: str
+    stop_id: str
+    trigger_price: ExactDecimal
+    order: ClosingOrder
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopLossEnded:
+    """A stop-loss is no longer watched, for another reason than that it was triggered."""
+
+    type: Literal["stop_loss_ended"] = "stop_loss_ended"
+    account_id: str
+    stop_id: str
+    symbol: str
+    reason: StopLossEnd
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortfolioEligibilityLost:
     """Conditions of portfolio margin are no longer met: the mode stays, risk may not grow."""
 
@@ -303,6 +456,13 @@ class EventRefused:
 LedgerOutput = (
     MarginRequirementComputed
     | MarginBandChanged
+    | PriceStale
+    | PriceFresh
+    | PriceHeld
+    | PriceSettled
+    | AlertThresholdCrossed
+    | AlertThresholdRejected
+    | CorrelationRegimeChanged
     | LiquidationTriggered
     | LiquidationContinued
     | CollateralConverted
@@ -313,6 +473,10 @@ LedgerOutput = (
     | WithdrawalRejected
     | MarginModeChanged
     | MarginModeRejected
+    | StopLossAccepted
+    | StopLossRejected
+    | StopLossTriggered
+    | StopLossEnded
     | PortfolioEligibilityLost
     | PortfolioEligibilityRestored
     | MarginTransferApproved
@@ -324,6 +488,13 @@ Output = LedgerOutput | EventRefused
 OUTPUT_TOPIC_OF: Final[dict[str, str]] = {
     "margin_requirement_computed": "margin-requirements",
     "margin_band_changed": "margin-alerts",
+    "price_stale": "margin-alerts",
+    "price_fresh": "margin-alerts",
+    "price_held": "margin-alerts",
+    "price_settled": "margin-alerts",
+    "alert_threshold_crossed": "margin-alerts",
+    "alert_threshold_rejected": "decisions",
+    "correlation_regime_changed": "margin-alerts",
     "liquidation_triggered": "liquidations",
     "liquidation_continued": "liquidations",
     "collateral_converted": "liquidations",
@@ -334,6 +505,10 @@ OUTPUT_TOPIC_OF: Final[dict[str, str]] = {
     "withdrawal_rejected": "decisions",
     "margin_mode_changed": "decisions",
     "margin_mode_rejected": "decisions",
+    "stop_loss_accepted": "decisions",
+    "stop_loss_rejected": "decisions",
+    "stop_loss_triggered": "decisions",
+    "stop_loss_ended": "decisions",
     "portfolio_eligibility_lost": "decisions",
     "portfolio_eligibility_restored": "decisions",
     "margin_transfer_approved": "decisions",

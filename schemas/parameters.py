@@ -41,13 +41,19 @@ class Bracket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instrument:
-    """A linear perpetual, quoted in the settlement asset."""
+    """A linear perpetual, quoted in the settlement asset.
+
+    A mark price is stale after `stale_after_ms`; one that differs from the last by more than the share
+    `max_jump` is held until the next confirms it.
+    """
 
     symbol: Symbol
     underlying: Symbol
     price_precision: Precision
     size_precision: Precision
     brackets: Annotated[tuple[Bracket, ...], Many()]
+    stale_after_ms: Count | None = None
+    max_jump: Positive | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,11 +66,16 @@ class Tier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollateralAsset:
-    """An asset that accounts may hold, and what it is worth as collateral."""
+    """An asset that accounts may hold, and what it is worth as collateral.
+
+    `stale_after_ms` and `max_jump` are for its index price, as an instrument's are for its mark.
+    """
 
     asset: Symbol
     precision: Precision
     tiers: Annotated[tuple[Tier, ...], Many()]
+    stale_after_ms: Count | None = None
+    max_jump: Positive | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,3 +249,4 @@ class RiskParametersPublished:
     cross_collateral: Literal["settlement", "all"] | None = None
     eligibility: EligibilityRules
     liquidation: LiquidationRules
+    regime_alerts: bool | None = None

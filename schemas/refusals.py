@@ -43,7 +43,6 @@ class Reason(StrEnum):
     OUT_OF_ORDER = "out_of_order"  # a price older than the last one applied
     STALE_VERSION = "stale_version"  # risk parameters not newer than those in force
     UNSOUND_PARAMETERS = "unsound_parameters"
-    UNSUPPORTED = "unsupported"  # in the contract, but not in this version
 
 
 class Refusal(ValueError):

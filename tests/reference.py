@@ -212,6 +212,8 @@ class Instrument:
     brackets: tuple[Bracket, ...]
     to_value: int
     """Turns size times price into a value at 8 decimals."""
+    stale_after_ms: int | None
+    max_jump: int | None
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,8 @@ class Asset:
     name: str
     precision: int
     tiers: tuple[tuple[int, int], ...]
+    stale_after_ms: int | None = None
+    max_jump: int | None = None
 
 
 @dataclass(frozen=True)
@@ -263,6 +267,7 @@ class Parameters:
     target_ratio: int
     partial: bool
     step: int
+    regime_alerts: bool
 
 
 def parse_schedule(rows: list[Event], floor: str, rate: str) -> tuple[tuple[int, int], ...]:
@@ -274,13 +279,18 @@ def parse_instrument(row: Event) -> Instrument:
     price_precision, size_precision = row["price_precision"], row["size_precision"]
     to_value = 10 ** max(0, 8 - price_precision - size_precision)
     brackets = derive_brackets(schedule)
-    return Instrument(
-        row["symbol"], row["underlying"], price_precision, size_precision, schedule, brackets, to_value
-    )
+    places = (price_precision, size_precision)
+    bounds = parse_bounds(row)
+    return Instrument(row["symbol"], row["underlying"], *places, schedule, brackets, to_value, *bounds)
+
+
+def parse_bounds(row: Event) -> tuple[int | None, int | None]:
+    return row.get("stale_after_ms"), scaled(row["max_jump"], 8) if "max_jump" in row else None
 
 
 def parse_asset(row: Event) -> Asset:
-    return Asset(row["asset"], row["precision"], parse_schedule(row["tiers"], "floor", "weight"))
+    tiers = parse_schedule(row["tiers"], "floor", "weight")
+    return Asset(row["asset"], row["precision"], tiers, *parse_bounds(row))
 
 
 def settlement_asset(name: str) -> Asset:
@@ -330,6 +340,7 @@ def parse_parameters(event: Event) -> Parameters:
         target_ratio=scaled(liquidation["target_ratio"], 8),
         partial=liquidation["mode"] == "partial",
         step=scaled(liquidation["step"], 8),
+        regime_alerts=event.get("regime_alerts", False),
     )
 
 
@@ -412,7 +423,8 @@ def check_sound(event: Event, new: Parameters, old: Parameters | None) -> None:
         check_published_cums(row["brackets"])
     require(len(new.instruments) == len(event["instruments"]))
     require(len({row["asset"] for row in event["collateral"]}) == len(event["collateral"]))
-    require(new.assets[new.settlement] == settlement_asset(new.settlement))
+    settlement = new.assets[new.settlement]
+    require((settlement.precision, settlement.tiers) == (8, ((0, UNIT),)))
     for instrument in new.instruments.values():
         check_instrument(instrument)
     for asset in new.assets.values():
@@ -477,6 +489,8 @@ class Pool:
     published: Figures = NOTHING
     episode: Episode | None = None
     episodes: int = 0
+    below: set[int] = field(default_factory=set)
+    regime: str = ""
 
 
 @dataclass
@@ -485,6 +499,9 @@ class Account:
     mode: str = "cross"
     own: Pool = field(default_factory=Pool)
     isolated: dict[str, Pool] = field(default_factory=dict)
+    thresholds: set[int] = field(default_factory=set)
+    stops: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Symbol and trigger price of each stop-loss, in the order in which they were placed."""
     identity_verified: bool = False
     security_completed: bool = False
     experience_attested: bool = False
@@ -510,6 +527,11 @@ class Prices:
     indexes: dict[str, int] = field(default_factory=dict)
     index_ts: dict[str, int] = field(default_factory=dict)
     funding_ts: dict[str, int] = field(default_factory=dict)
+    held: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    """Of a price that jumped too far: the price, and its time. Keyed by ("symbol" or "asset", its name)."""
+    stale: set[tuple[str, str]] = field(default_factory=set)
+    clock: int = 0
+    """The latest time of a broadcast event."""
 
 
 def check_not_repeated(account: Account, event: Event) -> None:
@@ -786,8 +808,10 @@ class Reference:
             "withdrawal_requested": self._withdrawal_requested,
             "trade_executed": self._trade_executed,
             "margin_transferred": self._margin_transferred,
-            "stop_loss_placed": self._unsupported,
-            "stop_loss_cancelled": self._unsupported,
+            "alert_threshold_set": self._alert_threshold_set,
+            "alert_threshold_cleared": self._alert_threshold_cleared,
+            "stop_loss_placed": self._stop_loss_placed,
+            "stop_loss_cancelled": self._stop_loss_cancelled,
         }
 
     def apply(self, event: Event) -> list[Output]:
@@ -826,12 +850,14 @@ class Reference:
         account = self.accounts.get(account_id) or Account(account_id)
         check_not_repeated(account, event)
         decided, moved = self.account_handlers[event["type"]](account, event)
+        decided = self._notice_stale(event["ts"]) + decided
         self.accounts[account_id] = account
         remember_event(account, event)
         reviewed, reverted = self._review(account, event["ts"] // DAY_MS)
         outputs = decided + reviewed
-        for pool in moved or reverted:
-            outputs += self._examine(account, pool, always_publish=True)
+        for pool in pools_of(account):
+            has_moved = any(pool is other for other in moved + reverted)
+            outputs += self._examine(account, pool, event["ts"], always_publish=has_moved)
         return outputs
 
     def _instrument(self, event: Event) -> Instrument:
@@ -853,30 +879,93 @@ class Reference:
     def _risk_parameters_published(self, event: Event) -> list[Output]:
         self.current = admit_parameters(event, self.current)
         self.prices.indexes[self.current.settlement] = UNIT
-        outputs: list[Output] = []
+        outputs = self._notice_stale(event["ts"], is_broadcast=True)
         for account in self.accounts.values():
             reviewed, reverted = self._review(account, event["ts"] // DAY_MS)
-            outputs += reviewed + self._examine_pools(account, always_publish=bool(reverted))
+            outputs += reviewed
+            for pool in pools_of(account):
+                outputs += self._examine(account, pool, event["ts"], always_publish=bool(reverted))
         return outputs
 
     def _mark_price(self, event: Event) -> list[Output]:
         instrument = self._instrument(event)
         symbol, mark = instrument.symbol, scaled(event["price"], instrument.price_precision)
-        if event["ts"] < self.prices.mark_ts.get(symbol, 0):
-            raise Refused("out_of_order")
-        self.prices.marks[symbol] = mark
-        self.prices.mark_ts[symbol] = event["ts"]
-        return self._examine_where(lambda pool: symbol in pool.positions)
+        said = self._receive(("symbol", symbol), mark, instrument.price_precision, event["ts"])
+        return said + self._examine_where(lambda pool: symbol in pool.positions, event["ts"])
 
     def _index_price(self, event: Event) -> list[Output]:
         asset, index = self._asset(event).name, scaled(event["price"], 8)
         if asset == self.parameters.settlement:
-            return []
-        if event["ts"] < self.prices.index_ts.get(asset, 0):
+            return self._notice_stale(event["ts"], is_broadcast=True)
+        said = self._receive(("asset", asset), index, 8, event["ts"])
+        return said + self._examine_where(lambda pool: pool.balances.get(asset, 0) != 0, event["ts"])
+
+    # ---- prices that jump, prices that go stale
+
+    def _feed(self, quoted: tuple[str, str]) -> tuple[dict[str, int], dict[str, int], Instrument | Asset]:
+        kind, name = quoted
+        if kind == "symbol":
+            return self.prices.marks, self.prices.mark_ts, self.parameters.instruments[name]
+        return self.prices.indexes, self.prices.index_ts, self.parameters.assets[name]
+
+    def _receive(self, quoted: tuple[str, str], price: int, precision: int, ts: int) -> list[Output]:
+        """In force when near the last price, or near one that was held; else held itself."""
+        (kind, name), (prices, times, terms) = quoted, self._feed(quoted)
+        held, held_ts = self.prices.held.get(quoted, (0, 0))
+        if ts < max(times.get(name, 0), held_ts):
             raise Refused("out_of_order")
-        self.prices.indexes[asset] = index
-        self.prices.index_ts[asset] = event["ts"]
-        return self._examine_where(lambda pool: pool.balances.get(asset, 0) != 0)
+
+        def is_near(other: int) -> bool:
+            return terms.max_jump is None or abs(price - other) * UNIT <= terms.max_jump * other
+
+        outputs: list[Output] = []
+        confirms = bool(held) and is_near(held)
+        accepted = name not in times or is_near(prices[name]) or confirms
+        if held:
+            settled = {kind: name, "price": decimal_text(held, precision)}
+            outcome = "confirmed" if confirms else "dropped"
+            outputs.append({"type": "price_settled", **settled, "outcome": outcome})
+            del self.prices.held[quoted]
+        if accepted:
+            if quoted in self.prices.stale:
+                self.prices.stale.discard(quoted)
+                outputs.append({"type": "price_fresh", kind: name})
+            prices[name], times[name] = price, ts
+        else:
+            self.prices.held[quoted] = (price, ts)
+            jump = {"price": decimal_text(price, precision), "last": decimal_text(prices[name], precision)}
+            outputs.append({"type": "price_held", kind: name, **jump})
+        return outputs + self._notice_stale(ts, is_broadcast=True)
+
+    def _notice_stale(self, ts: int, is_broadcast: bool = False) -> list[Output]:
+        """Said once per price, and again only after it has come again."""
+        if is_broadcast:
+            self.prices.clock = max(self.prices.clock, ts)
+        marks = [("symbol", name) for name in self.parameters.instruments]
+        outputs: list[Output] = []
+        for quoted in marks + [("asset", name) for name in self.parameters.assets]:
+            (kind, name), times = quoted, self._feed(quoted)[1]
+            if name in times and quoted not in self.prices.stale and self._is_stale(quoted, ts):
+                self.prices.stale.add(quoted)
+                outputs.append({"type": "price_stale", kind: name, "since": times[name]})
+        return outputs
+
+    def _is_stale(self, quoted: tuple[str, str], ts: int) -> bool:
+        _, times, terms = self._feed(quoted)
+        if terms.stale_after_ms is None:
+            return False
+        return quoted[1] not in times or max(self.prices.clock, ts) - times[quoted[1]] > terms.stale_after_ms
+
+    def _holds_stale(self, pool: Pool, mode: str, ts: int) -> bool:
+        counted = [
+            ("asset", asset)
+            for asset, balance in pool.balances.items()
+            if asset in self.prices.index_ts
+            and balance
+            and (balance < 0 or not only_debt_counts(self.parameters, mode, asset))
+        ]
+        marks = [("symbol", symbol) for symbol in pool.positions]
+        return any(self._is_stale(quoted, ts) for quoted in marks + counted)
 
     def _funding_rate(self, event: Event) -> list[Output]:
         symbol, rate = self._instrument(event).symbol, scaled(event["rate"], 8)
@@ -888,7 +977,8 @@ class Reference:
             if symbol in pool.positions:
                 value = position_value(self.parameters, self.prices, symbol, pool.positions[symbol])
                 self._post(pool, self.parameters.settlement, -toward_zero(value * rate, UNIT), "funding")
-        return self._examine_where(lambda pool: symbol in pool.positions)
+        noticed = self._notice_stale(event["ts"], is_broadcast=True)
+        return noticed + self._examine_where(lambda pool: symbol in pool.positions, event["ts"])
 
     # ---- accounts, money and trades
 
@@ -898,14 +988,6 @@ class Reference:
         account.experience_attested |= event["type"] == "experience_attested"
         account.disclosure_version = max(account.disclosure_version, event.get("version", 0))
         return [], []
-
-    def _unsupported(self, _account: Account, event: Event) -> Decided:
-        """A fault that can be named more closely is named: the sender has that to mend either way."""
-        if "symbol" in event:
-            instrument = self._instrument(event)
-            scaled(event.get("trigger_price", "0"), instrument.price_precision)
-            scaled(event.get("amount", "0"), 8)
-        raise Refused("unsupported")
 
     def _balance_changed(self, account: Account, event: Event) -> Decided:
         asset = self._asset(event)
@@ -938,6 +1020,7 @@ class Reference:
             "duplicate_withdrawal": event["withdrawal_id"] in account.withdrawal_ids,
             "insufficient_balance": amount > balance,
             "insufficient_margin": self._falls_short(worth, found.requirement),
+            "price_stale": self._holds_stale(own, account.mode, event["ts"]),
             "eligibility_lost": bool(self._conditions_lost(account, event["ts"] // DAY_MS)),
         }
         return [reason for reason, applies in objections.items() if applies]
@@ -948,6 +1031,8 @@ class Reference:
             return [], []
         afterwards = self._in_mode(account, mode)
         reasons = self._mode_objections(account, afterwards, event["ts"] // DAY_MS)
+        if any(self._holds_stale(pool, previous, event["ts"]) for pool in pools_of(account)):
+            reasons.append("price_stale")
         if reasons:
             return [about(account, "margin_mode_rejected", mode=mode, reason=reasons[0], reasons=reasons)], []
         change = {"from": previous, "to": mode}
@@ -1022,10 +1107,15 @@ class Reference:
         pool, outputs = account.own, []
         if account.mode == "isolated":
             pool = account.isolated.setdefault(symbol, Pool(symbol))
+        before = pool.positions.get(symbol, Position()).size
+        if pool.name:
             outputs = self._fill_isolated(account, pool, signed, unit_value, fee)
         else:
             self._fill(pool, symbol, signed, unit_value)
             self._post(pool, self.parameters.settlement, -fee, "fees")
+        after = pool.positions.get(symbol, Position()).size
+        if before * after < 0 or (before and not after):
+            outputs += self._end_stops(account, "flipped" if after else "flat", [symbol])
         remember_fill(account, event["ts"] // DAY_MS, quantity * unit_value)
         if pool.episode and pool.episode.liquidation_id == event.get("liquidation_id"):
             reduce_order(pool.episode, symbol, signed, unit_value)
@@ -1037,6 +1127,99 @@ class Reference:
         if position.size:
             pool.positions[symbol] = position
         self._post(pool, self.parameters.settlement, realised, f"clearing:{symbol}")
+
+    # ---- alerts
+
+    def _alert_threshold_set(self, account: Account, event: Event) -> Decided:
+        ratio = scaled(event["ratio"], 8)
+        if ratio not in account.thresholds and len(account.thresholds) == 8:
+            why = {"reason": "too_many_thresholds", "reasons": ["too_many_thresholds"]}
+            return [about(account, "alert_threshold_rejected", ratio=decimal_text(ratio, 8), **why)], []
+        account.thresholds.add(ratio)
+        return [], []
+
+    def _alert_threshold_cleared(self, account: Account, event: Event) -> Decided:
+        account.thresholds.discard(scaled(event["ratio"], 8))
+        for pool in pools_of(account):
+            pool.below &= account.thresholds
+        return [], []
+
+    def _alert(self, account: Account, pool: Pool, found: Figures) -> list[Output]:
+        """The account's own thresholds, the highest first, then the regime that decides."""
+        outputs = []
+        for threshold in sorted(account.thresholds, reverse=True):
+            lift = self.parameters.hysteresis if threshold in pool.below else 0
+            is_below = below(found, threshold + lift) if found.requirement else found.equity < 0
+            if is_below != (threshold in pool.below):
+                pool.below ^= {threshold}
+                to, ratio = "below" if is_below else "above", ratio_text(found)
+                crossed = {"threshold": decimal_text(threshold, 8), "to": to, "ratio": ratio}
+                outputs.append(about_pool(account, pool, "alert_threshold_crossed", **crossed))
+        decides = account.mode == "portfolio" and found.requirement > 0
+        before, pool.regime = pool.regime, found.regime if decides else ""
+        if self.parameters.regime_alerts and before and pool.regime and before != pool.regime:
+            change = {"from": before, "to": pool.regime}
+            outputs.append(about_pool(account, pool, "correlation_regime_changed", **change))
+        return outputs
+
+    # ---- stop-losses
+
+    def _stop_loss_placed(self, account: Account, event: Event) -> Decided:
+        instrument, stop_id = self._instrument(event), event["stop_id"]
+        price = scaled(event["trigger_price"], instrument.price_precision)
+        holders = [pool for pool in pools_of(account) if instrument.symbol in pool.positions]
+        objections = {
+            "duplicate_stop": stop_id in account.stops,
+            "too_many_stops": len(account.stops) >= 64,
+            "no_position": not holders,
+            "liquidating": any(pool.episode for pool in holders),
+            "would_trigger": any(self._is_reached(pool, instrument.symbol, price) for pool in holders),
+        }
+        reasons = [reason for reason, applies in objections.items() if applies]
+        placed = {
+            "stop_id": stop_id,
+            "symbol": instrument.symbol,
+            "trigger_price": decimal_text(price, instrument.price_precision),
+        }
+        if reasons:
+            rejected = {**placed, "reason": reasons[0], "reasons": reasons}
+            return [about(account, "stop_loss_rejected", **rejected)], []
+        account.stops[stop_id] = (instrument.symbol, price)
+        return [about(account, "stop_loss_accepted", **placed)], []
+
+    def _stop_loss_cancelled(self, account: Account, event: Event) -> Decided:
+        stop_id = event["stop_id"]
+        if stop_id in account.stops:
+            return [self._end_stop(account, stop_id, "cancelled")], []
+        unknown = {"stop_id": stop_id, "reason": "unknown_stop", "reasons": ["unknown_stop"]}
+        return [about(account, "stop_loss_rejected", **unknown)], []
+
+    def _is_reached(self, pool: Pool, symbol: str, price: int) -> bool:
+        mark = self.prices.marks[symbol]
+        return mark <= price if pool.positions[symbol].size > 0 else mark >= price
+
+    def _end_stop(self, account: Account, stop_id: str, reason: str) -> Output:
+        symbol, _ = account.stops.pop(stop_id)
+        return about(account, "stop_loss_ended", stop_id=stop_id, symbol=symbol, reason=reason)
+
+    def _end_stops(self, account: Account, reason: str, symbols: Iterable[str]) -> list[Output]:
+        ended = [stop_id for stop_id, (symbol, _) in account.stops.items() if symbol in symbols]
+        return [self._end_stop(account, stop_id, reason) for stop_id in ended]
+
+    def _trigger_stops(self, account: Account, pool: Pool) -> list[Output]:
+        """The first of a position's stop-losses that is reached closes it; the others end with that."""
+        outputs: list[Output] = []
+        for stop_id, (symbol, price) in list(account.stops.items()):
+            reached = symbol in pool.positions and self._is_reached(pool, symbol, price)
+            if stop_id in account.stops and reached:
+                del account.stops[stop_id]
+                instrument = self.parameters.instruments[symbol]
+                order = closing_order(instrument, -pool.positions[symbol].size, self.prices.marks[symbol])
+                trigger_price = decimal_text(price, instrument.price_precision)
+                triggered = {"stop_id": stop_id, "trigger_price": trigger_price, "order": order}
+                outputs.append(about_pool(account, pool, "stop_loss_triggered", **triggered))
+                outputs += self._end_stops(account, "triggered", [symbol])
+        return outputs
 
     # ---- isolated positions
 
@@ -1094,7 +1277,7 @@ class Reference:
 
     def _margin_transferred(self, account: Account, event: Event) -> Decided:
         symbol, amount = self._instrument(event).symbol, scaled(event["amount"], 8)
-        reasons = self._transfer_objections(account, symbol, amount)
+        reasons = self._transfer_objections(account, symbol, amount, event["ts"])
         asked = {"symbol": symbol, "amount": decimal_text(amount, 8)}
         if reasons:
             rejected = {**asked, "reason": reasons[0], "reasons": reasons}
@@ -1103,7 +1286,7 @@ class Reference:
         pools = [account.own, account.isolated[symbol]]
         return [about(account, "margin_transfer_approved", **asked)], pools
 
-    def _transfer_objections(self, account: Account, symbol: str, amount: int) -> list[str]:
+    def _transfer_objections(self, account: Account, symbol: str, amount: int, ts: int) -> list[str]:
         if account.mode != "isolated":
             return ["not_isolated"]
         pool = account.isolated.get(symbol, Pool())
@@ -1114,6 +1297,7 @@ class Reference:
             "liquidating": amount < 0 and pool.episode is not None,
             "insufficient_balance": source.balances.get(self.parameters.settlement, 0) < abs(amount),
             "insufficient_margin": -self._lacking(source) < abs(amount),
+            "price_stale": self._holds_stale(source, account.mode, ts),
         }
         return [reason for reason, applies in objections.items() if applies]
 
@@ -1125,47 +1309,52 @@ class Reference:
     def _falls_short(self, worth: int, requirement: int) -> bool:
         return worth < initial_margin(requirement, self.parameters.initial_multiplier) * 100
 
-    def _examine_where(self, is_touched: Callable[[Pool], bool]) -> list[Output]:
+    def _examine_where(self, is_touched: Callable[[Pool], bool], ts: int) -> list[Output]:
         touched = [
             (account, pool)
             for account in self.accounts.values()
             for pool in pools_of(account)
             if is_touched(pool)
         ]
-        return [output for account, pool in touched for output in self._examine(account, pool)]
+        return [output for account, pool in touched for output in self._examine(account, pool, ts)]
 
-    def _examine_pools(self, account: Account, always_publish: bool) -> list[Output]:
-        outputs: list[Output] = []
-        for pool in pools_of(account):
-            outputs += self._examine(account, pool, always_publish)
-        return outputs
-
-    def _examine(self, account: Account, pool: Pool, always_publish: bool = False) -> list[Output]:
+    def _examine(self, account: Account, pool: Pool, ts: int, always_publish: bool = False) -> list[Output]:
         found = self._figures(pool, account.mode)
         previous, pool.band = pool.band, next_band(self.parameters, found, pool.band)
         moved = pool.band != previous
-        outputs: list[Output] = []
+        outputs = self._trigger_stops(account, pool)
         if always_publish or moved or out_of_tolerance(self.parameters, found, pool.published):
             pool.published = found
             outputs.append(requirement_computed(account, pool, found, self.parameters.initial_multiplier))
         if moved:
             change = {"from": BANDS[previous], "to": BANDS[pool.band], "ratio": ratio_text(found)}
             outputs.append(about_pool(account, pool, "margin_band_changed", **change))
-        return outputs + self._liquidate(account, pool, found)
+        outputs += self._alert(account, pool, found)
+        is_stale = self._holds_stale(pool, account.mode, ts)
+        if is_stale:
+            stops = ("stop_loss_triggered", "stop_loss_ended")
+            outputs = [told if told["type"] in stops else {**told, "stale": True} for told in outputs]
+        return outputs + self._liquidate(account, pool, found, ts, is_stale)
 
-    def _liquidate(self, account: Account, pool: Pool, found: Figures) -> list[Output]:
+    def _liquidate(
+        self, account: Account, pool: Pool, found: Figures, ts: int, is_stale: bool
+    ) -> list[Output]:
         episode = pool.episode
         if episode is None:
-            in_danger = pool.band == LIQUIDATION and pool.positions
-            return [self._trigger(account, pool, found)] if in_danger else []
+            if pool.band < LIQUIDATION or not pool.positions or is_stale:
+                return []
+            triggered = self._trigger(account, pool, found)
+            return [triggered, *self._end_stops(account, "liquidation", pool.positions)]
         if not pool.positions or not any(episode.remaining.values()):
             if pool.positions and self.parameters.partial and self._ends_short(pool, episode, found):
+                if is_stale:
+                    return []
                 episode.step += 1
                 return [self._order_closing(account, pool, episode, found)]
             outputs = self._complete(account, pool, episode)
             returned = self._return_margin(account, pool)
-            rest = self._examine(account, account.own) if returned else []
-            return outputs + returned + rest + self._examine(account, pool)
+            rest = self._examine(account, account.own, ts) if returned else []
+            return outputs + returned + rest + self._examine(account, pool, ts)
         if found.requirement > 0 and not below(found, self.parameters.target_ratio):
             return [self._cancel(account, pool, episode, found)]
         return []

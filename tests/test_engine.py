@@ -27,11 +27,11 @@ ACCOUNT_EVENTS: dict[str, dict[str, Any]] = {
     "balance_adjusted": {"asset": "USDT", "amount": "-1", "reason": "x"},
     "withdrawal_requested": {"withdrawal_id": "w", "asset": "USDT", "amount": "1"},
     "margin_transferred": {"symbol": "BTC-PERP", "amount": "1"},
-    "trade_executed": FILL,
-}
-NOT_YET: dict[str, dict[str, Any]] = {
+    "alert_threshold_set": {"ratio": "2"},
+    "alert_threshold_cleared": {"ratio": "2"},
     "stop_loss_placed": STOP,
     "stop_loss_cancelled": {"stop_id": "s"},
+    "trade_executed": FILL,
 }
 PRICES: dict[str, dict[str, Any]] = {
     "mark_price": {"symbol": "BTC-PERP", "price": "1"},
@@ -44,9 +44,9 @@ def reason_of(world: World, kind: str, **fields: Any) -> Reason:
     return world.refuses(kind, **fields).reason
 
 
-@pytest.mark.parametrize("kind", [*ACCOUNT_EVENTS, *NOT_YET, *PRICES])
+@pytest.mark.parametrize("kind", [*ACCOUNT_EVENTS, *PRICES])
 def test_before_the_first_parameters_everything_is_refused(kind: str) -> None:
-    fields = (ACCOUNT_EVENTS | NOT_YET | PRICES)[kind] | ({} if kind in PRICES else {"account_id": "ann"})
+    fields = (ACCOUNT_EVENTS | PRICES)[kind] | ({} if kind in PRICES else {"account_id": "ann"})
     event = decode(canonical_json({"type": kind, "event_id": "e", "ts": START, **fields}))
     with pytest.raises(Refusal, match="no_parameters"):
         apply(State(), event)
@@ -61,11 +61,6 @@ def test_an_account_begins_with_the_first_event_that_names_it(kind: str) -> None
     assert world.state.book.accounts.names == ["ann"]
 
 
-@pytest.mark.parametrize("kind", NOT_YET)
-def test_what_is_not_supported_yet_is_refused(kind: str) -> None:
-    assert reason_of(World(), kind, account_id="ann", **NOT_YET[kind]) == Reason.UNSUPPORTED
-
-
 def test_an_account_whose_every_event_was_refused_does_not_exist() -> None:
     world = World()
     before = state_hash(world.state)
@@ -76,7 +71,10 @@ def test_an_account_whose_every_event_was_refused_does_not_exist() -> None:
     assert (
         reason_of(world, "trade_executed", account_id="bob", **FILL | {"price": "0.01"}) == Reason.TOO_PRECISE
     )
-    assert reason_of(world, "stop_loss_placed", account_id="cyd", **STOP) == Reason.UNSUPPORTED
+    assert (
+        reason_of(world, "stop_loss_placed", account_id="cyd", **STOP | {"trigger_price": "0.01"})
+        == Reason.TOO_PRECISE
+    )
     assert world.state.book.accounts.names == []
     assert state_hash(world.state) == before
 
@@ -118,17 +116,9 @@ def test_that_it_was_applied_before_is_said_first(
     assert reason_of(world, kind, account_id="ann", event_id="e", **fields) == Reason.DUPLICATE_EVENT
 
 
-@pytest.mark.parametrize("kind", NOT_YET)
-def test_a_repeat_is_said_before_what_is_not_supported(kind: str) -> None:
-    world = World()
-    world.say("account_opened", account_id="ann", event_id="e")
-    assert reason_of(world, kind, account_id="ann", event_id="e", **NOT_YET[kind]) == Reason.DUPLICATE_EVENT
-
-
 MISFITS: st.SearchStrategy[Event] = st.sampled_from(
     [
         *({"type": kind, "account_id": "ann", **fields} for _, _, kind, fields in WRONG.values()),
-        *({"type": kind, "account_id": "new", **fields} for kind, fields in NOT_YET.items()),
         {
             "type": "deposit_received",
             "account_id": "ann",

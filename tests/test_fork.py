@@ -60,6 +60,23 @@ def test_a_fork_holds_one_account_only() -> None:
     assert evaluate(copy.book, copy.market, copy.rules, [0]) == [world.figures("bob")]
 
 
+def test_stops_and_thresholds_are_in_the_fork_and_are_its_own() -> None:
+    world = World()
+    world.deposit("ann", "5000")
+    world.buy("ann", "BTC-PERP", "0.1", "100000")
+    world.say("stop_loss_placed", account_id="ann", stop_id="s", symbol="BTC-PERP", trigger_price="90000")
+    world.say("alert_threshold_set", account_id="ann", ratio="200")
+    copy = fork(world.state, 0)
+    assert (copy.stops, copy.thresholds, copy.below) == (
+        world.state.stops,
+        world.state.thresholds,
+        world.state.below,
+    )
+    copy.stops[0].clear()
+    copy.thresholds[0].clear()
+    assert (len(world.state.stops[0]), len(world.state.thresholds[0])) == (1, 1)
+
+
 def test_an_open_liquidation_is_in_the_fork() -> None:
     world = World()
     world.deposit("ann", "100")
@@ -72,6 +89,6 @@ def test_an_open_liquidation_is_in_the_fork() -> None:
 
 def test_all_that_a_state_remembers_is_copied_or_left_out_on_purpose() -> None:
     """Whoever adds to the state has to say here, and in `fork`, what becomes of it."""
-    copied = {"rulebook", "market", "book", "credentials", "episodes"}
+    copied = {"rulebook", "market", "book", "credentials", "episodes", "stops", "thresholds", "below"}
     left_out = {"applied", "withdrawals"}
     assert set(vars(State())) == copied | left_out

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from ledger.liquidation import closing_event_id
+from ledger.closing import closing_event_id
 from ledger.valuation import plain_value
 from schemas.units import is_identifier
 from worlds import (

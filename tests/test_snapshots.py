@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from ledger.engine import apply
 from ledger.framing import unframe
 from ledger.repeats import REMEMBERED
 from ledger.snapshots import dump, parameters_in, restore, state_hash
-from ledger.state import State
+from ledger.state import State, Stop
 from ledger.table import Column
 from processors.journal import Snapshot
 from processors.shard import restore_snapshot
@@ -245,8 +246,13 @@ def busy() -> State:
     world.say("identity_verified", account_id="ann")
     world.say("risk_disclosure_accepted", account_id="ann", version=2)
     world.buy("cyd", "BTC-PERP", "15", "100000")
+    for name in ("one", "two"):
+        world.say("stop_loss_placed", account_id="bob", stop_id=name, symbol="BTC-PERP", trigger_price="9")
+    for ratio in ("2", "3"):
+        world.say("alert_threshold_set", account_id="cyd", ratio=ratio)
     world.marks(BTC="99000")
     assert world.state.episodes
+    assert world.state.below
     return world.state
 
 
@@ -305,6 +311,20 @@ CHANGES: dict[str, Callable[[State], object]] = {
     "how much remains": lambda state: state.episodes[2].remaining.update({0: 1}),
     "the order of what remains": lambda state: turn_round(state.episodes[2].remaining),
     "what was closed": lambda state: setattr(state.episodes[2], "closed_notional", 1),
+    "the step of an episode": lambda state: setattr(state.episodes[2], "step", 2),
+    "the clock": lambda state: setattr(state.market, "clock", START + 1),
+    "an alert threshold": lambda state: state.thresholds.update({2: [3 * 10**8]}),
+    "no alert thresholds": lambda state: state.thresholds.clear(),
+    "whose alert thresholds they are": lambda state: state.thresholds.update({1: state.thresholds.pop(2)}),
+    "a threshold that was crossed": lambda state: state.below[2].pop(),
+    "no threshold that was crossed": lambda state: state.below.clear(),
+    "the pool below a threshold": lambda state: state.below.update({1: state.below.pop(2)}),
+    "the id of a stop-loss": lambda state: state.stops[1].update({"three": state.stops[1].pop("two")}),
+    "the trigger of a stop-loss": lambda state: state.stops[1].update({"two": Stop(0, 91)}),
+    "the instrument of a stop-loss": lambda state: state.stops[1].update({"two": Stop(1, 90)}),
+    "the order of stop-losses": lambda state: turn_round(state.stops[1]),
+    "whose stop-losses they are": lambda state: state.stops.update({0: state.stops.pop(1)}),
+    "no stop-losses": lambda state: state.stops.clear(),
     "whose episode it is": lambda state: state.episodes.update({1: state.episodes.pop(2)}),
     "no episode": lambda state: state.episodes.clear(),
     "an amount of the house": lambda state: state.book.house.update({("fees", "USDT"): 1}),
@@ -321,10 +341,10 @@ CHANGES: dict[str, Callable[[State], object]] = {
 }
 
 
-def turn_round(remaining: dict[int, int]) -> None:
-    backwards = list(reversed(remaining.items()))
-    remaining.clear()
-    remaining.update(backwards)
+def turn_round(some: dict[Any, Any]) -> None:
+    backwards = list(reversed(some.items()))
+    some.clear()
+    some.update(backwards)
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -350,7 +370,8 @@ def test_a_busy_state_is_restored() -> None:
 
 def test_every_part_of_the_state_is_changed_above() -> None:
     assert set(vars(State())) == {
-        *("rulebook", "market", "book", "credentials", "applied", "withdrawals", "episodes"),
+        *("rulebook", "market", "book", "credentials", "applied", "withdrawals", "episodes", "stops"),
+        *("thresholds", "below"),
     }
 
 

@@ -587,7 +587,7 @@ CLOSED_LIST = """
     malformed_number too_precise out_of_range
     wrong_topic key_mismatch wrong_partition ts_in_future
     no_parameters unknown_symbol unknown_asset duplicate_event too_late out_of_order
-    stale_version unsound_parameters unsupported
+    stale_version unsound_parameters
 """.split()
 
 
@@ -641,7 +641,6 @@ EXAMPLES: dict[Reason, Callable[[], Refusal]] = {
     Reason.OUT_OF_ORDER: told_an_older_price,
     Reason.STALE_VERSION: lambda: told_parameters(1),
     Reason.UNSOUND_PARAMETERS: lambda: told_parameters(2, instruments=[]),
-    Reason.UNSUPPORTED: lambda: World().refuses("stop_loss_cancelled", account_id="ann", stop_id="s"),
 }
 
 

@@ -80,6 +80,8 @@ SAMPLES: dict[str, Event] = {
         _of_account("margin_mode_requested", mode="portfolio"),
         _of_account("stop_loss_placed", stop_id="s-1", symbol="BTC-PERP", trigger_price="90000"),
         _of_account("stop_loss_cancelled", stop_id="s-1"),
+        _of_account("alert_threshold_set", ratio="2"),
+        _of_account("alert_threshold_cleared", ratio="2"),
         _of_account("deposit_received", asset="USDT", amount="50000"),
         _of_account("withdrawal_requested", withdrawal_id="w-1", asset="USDT", amount="1000"),
         _of_account("margin_transferred", symbol="BTC-PERP", amount="-12.5"),
@@ -195,9 +197,19 @@ def _parameters() -> dict[str, st.SearchStrategy[Any]]:
                 price_precision=places,
                 size_precision=places,
                 brackets=_lists(brackets),
+                stale_after_ms=st.none() | counts,
+                max_jump=st.none() | positive,
             )
         ),
-        "collateral": _lists(_objects(asset=symbols, precision=places, tiers=_lists(tiers))),
+        "collateral": _lists(
+            _objects(
+                asset=symbols,
+                precision=places,
+                tiers=_lists(tiers),
+                stale_after_ms=st.none() | counts,
+                max_jump=st.none() | positive,
+            )
+        ),
         "model": _models(),
         "bands": _objects(buffer=positive, warning=positive, liquidation=positive, hysteresis=not_negative),
         "initial_multiplier": positive,
@@ -217,6 +229,7 @@ def _parameters() -> dict[str, st.SearchStrategy[Any]]:
         "liquidation": _objects(
             mode=st.sampled_from(["full", "partial"]), fee_rate=shares, target_ratio=positive, step=shares
         ),
+        "regime_alerts": st.sampled_from([None, True, False]),
     }
 
 
@@ -234,6 +247,8 @@ _FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "margin_mode_requested": _ACCOUNT | {"mode": st.sampled_from(["cross", "portfolio", "isolated"])},
     "stop_loss_placed": _ACCOUNT | {"stop_id": identifiers, "symbol": symbols, "trigger_price": positive},
     "stop_loss_cancelled": _ACCOUNT | {"stop_id": identifiers},
+    "alert_threshold_set": _ACCOUNT | {"ratio": positive},
+    "alert_threshold_cleared": _ACCOUNT | {"ratio": positive},
     "deposit_received": _ACCOUNT | {"asset": symbols, "amount": positive},
     "withdrawal_requested": _ACCOUNT | {"withdrawal_id": identifiers, "asset": symbols, "amount": positive},
     "margin_transferred": _ACCOUNT | {"symbol": symbols, "amount": not_zero},

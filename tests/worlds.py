@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from ledger.bands import BANDS
+from ledger.closing import closing_event_id
 from ledger.engine import apply
-from ledger.liquidation import closing_event_id
 from ledger.rulebook import Rulebook, compile_rulebook
 from ledger.state import State
 from ledger.valuation import Figures, evaluate
@@ -289,6 +289,10 @@ def _happenings() -> st.SearchStrategy[Event]:
         st.builds(_withdrawal, accounts, st.sampled_from(ASSETS), st.integers(1, 20_000), st.integers(0, 5)),
         st.builds(_mode, accounts, st.sampled_from(("cross", "portfolio", "isolated"))),
         st.builds(_transfer, accounts, st.sampled_from(SYMBOLS), st.integers(-2_000, 2_000)),
+        st.builds(_stop, accounts, st.sampled_from(SYMBOLS), st.integers(60, 140), st.integers(0, 4)),
+        st.builds(_threshold, accounts, st.integers(8, 40), st.just("alert_threshold_set")),
+        st.builds(_threshold, accounts, st.integers(8, 40), st.just("alert_threshold_cleared")),
+        st.builds(_no_stop, accounts, st.integers(0, 4)),
         st.builds(_fact, accounts, st.sampled_from(("account_opened", "identity_verified"))),
         _republications(),
     )
@@ -390,6 +394,19 @@ def _transfer(account: str, symbol: str, amount: int) -> Event:
     }
 
 
+def _stop(account: str, symbol: str, percent: int, number: int) -> Event:
+    trigger = {"symbol": symbol, "trigger_price": _percent(MARKS[symbol], percent)}
+    return {"type": "stop_loss_placed", "account_id": account, "stop_id": f"s-{number}", **trigger}
+
+
+def _threshold(account: str, tenths: int, kind: str) -> Event:
+    return {"type": kind, "account_id": account, "ratio": _decimal(tenths, 1)}
+
+
+def _no_stop(account: str, number: int) -> Event:
+    return {"type": "stop_loss_cancelled", "account_id": account, "stop_id": f"s-{number}"}
+
+
 def _fact(account: str, kind: str) -> Event:
     return {"type": kind, "account_id": account}
 
@@ -399,8 +416,13 @@ def _republished(version: int, rho: int, equity: int, liquidation: str) -> Event
     pair = {"a": "ETH", "b": "BTC", "rho": _decimal(rho, 1)}
     terms = eligibility(equity=str(equity), review="continuous") if equity else eligibility()
     closing = {"mode": liquidation, "fee_rate": "0.005", "target_ratio": "1.3", "step": "0.15"}
-    changes = {"model": model(correlation=[pair]), "eligibility": terms, "liquidation": closing}
-    return parameters(version, **changes)
+    correlated = model(correlation=[pair])
+    changes = {"model": correlated, "eligibility": terms, "liquidation": closing, "regime_alerts": rho > 0}
+    published = parameters(version, **changes)
+    if equity:
+        published["instruments"][0] |= {"stale_after_ms": 9, "max_jump": "0.3"}
+        published["collateral"][1] |= {"stale_after_ms": 25, "max_jump": "0.25"}
+    return published
 
 
 def _numbered(happenings: list[Event]) -> list[Event]:
@@ -482,6 +504,10 @@ def _random_happening(dice: Random) -> Event:
         lambda: _withdrawal(account, asset, dice.randint(1, 5_000), dice.randint(0, 99)),
         lambda: _mode(account, dice.choice(("cross", "portfolio", "isolated"))),
         lambda: _transfer(account, symbol, dice.randint(-2_000, 2_000)),
+        lambda: _stop(account, symbol, drift, dice.randint(0, 9)),
+        lambda: _no_stop(account, dice.randint(0, 9)),
+        lambda: _threshold(dice.choice(("ann", account)), dice.randint(8, 60), "alert_threshold_set"),
+        lambda: _threshold(account, dice.randint(8, 60), "alert_threshold_cleared"),
         lambda: _republished(
             dice.randint(2, 200),
             dice.randint(3, 9),
@@ -489,5 +515,5 @@ def _random_happening(dice: Random) -> Event:
             dice.choice(("full", "partial", "partial")),
         ),
     )
-    [happening] = dice.choices(choices, weights=(20, 30, 20, 5, 5, 8, 6, 3, 5, 2))
+    [happening] = dice.choices(choices, weights=(20, 30, 20, 5, 5, 8, 6, 3, 5, 5, 1, 6, 1, 2))
     return happening()
