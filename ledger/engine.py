@@ -46,7 +46,7 @@ from schemas.events import (
     WithdrawalRequested,
 )
 from schemas.outputs import LedgerOutput
-from schemas.parameters import RiskParametersPublished
+from schemas.parameters import CorrelationsPublished, RiskParametersPublished
 
 ENGINE_VERSION: Final = 1
 PRICE_EVENTS: Final = (MarkPrice, IndexPrice, FundingRate)
@@ -57,6 +57,8 @@ def apply(state: State, event: Event) -> list[LedgerOutput]:
     cause = Cause(event.event_id, event.ts)
     if isinstance(event, RiskParametersPublished):
         return _adopt_parameters(state, event, cause)
+    if isinstance(event, CorrelationsPublished):
+        return _adopt_correlations(state, event, cause)
     if isinstance(event, PRICE_EVENTS):
         said, pools = _PRICES[type(event)](state, event, cause)
         state.market.tell_time(event.ts)
@@ -76,6 +78,12 @@ def _adopt_parameters(state: State, event: RiskParametersPublished, cause: Cause
         pools = state.book.pools_of(account)
         outputs += [*reviewed.decision, *examine(state, pools, cause, publish=reviewed.publish)]
     return outputs
+
+
+def _adopt_correlations(state: State, event: CorrelationsPublished, cause: Cause) -> list[LedgerOutput]:
+    state.adopt_correlations(event)
+    state.market.tell_time(event.ts)
+    return [*notice_stale(state, cause), *examine(state, range(len(state.book.pools)), cause)]
 
 
 # --- account events: checked first, then booked ---------------------------------------------------

@@ -18,6 +18,7 @@ def fork(state: State, account: int) -> State:
     """A state in which this account is the only one; nothing that can change is shared with the original."""
     copy = State()
     copy.rulebook, copy.market = state.rulebook, state.market.copy()
+    copy.correlations_version = state.correlations_version
     for _ in state.book.positions.holders:
         copy.book.positions.add_item()
     for _ in state.book.balances.holders:

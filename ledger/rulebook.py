@@ -6,19 +6,22 @@ Anything unsound refuses the whole event; the parameters in force stay.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from ledger.margin import MarginModel
-from ledger.models.compilation import Market, compile_model
+from ledger.models.compilation import Market, compile_correlation, compile_model
 from ledger.models.gross import Gross
-from ledger.models.soundness import check_model
-from ledger.soundness import check_sound, check_succession
+from ledger.models.netting import Netting
+from ledger.models.soundness import check_correlation, check_model
+from ledger.soundness import check_sound, check_succession, unsound
 from schemas.events import Mode
 from schemas.parameters import (
     Bands,
     CollateralAsset,
+    CorrelationsPublished,
     Instrument,
+    NettingModel,
     RiskParametersPublished,
     Tier,
 )
@@ -175,6 +178,22 @@ def compile_rulebook(
         watches_staleness=any(listed.stale_after_ms is not None for listed in parameters.instruments)
         or any(listed.stale_after_ms is not None for listed in parameters.collateral),
         liquidation_step=parameters.liquidation.step.at(RATE_PRECISION, "liquidation.step"),
+    )
+
+
+def with_correlations(rules: Rulebook, published: CorrelationsPublished) -> Rulebook:
+    """The same rules at other correlations. Refusal `unsound_parameters`, with the field at fault."""
+    words, model = rules.parameters.model, rules.model
+    if not (isinstance(words, NettingModel) and isinstance(model, Netting)):
+        unsound("correlation", f"the {words.kind} model in force has no correlations")
+    pairs, default = published.correlation, published.correlation_default
+    check_correlation(pairs, "correlation")
+    matrix = compile_correlation(pairs, default, rules.underlyings, "correlation")
+    words = replace(words, correlation=pairs, correlation_default=default)
+    return replace(
+        rules,
+        parameters=replace(rules.parameters, model=words),
+        model=replace(model, correlation=matrix),
     )
 
 

@@ -76,6 +76,7 @@ def _facts(state: State) -> dict[str, Any]:
     rules = state.rulebook
     return {
         "parameters": None if rules is None else to_plain(rules.parameters),
+        "correlations_version": state.correlations_version,
         "symbols": [] if rules is None else [contract.symbol for contract in rules.contracts],
         "assets": [] if rules is None else [collateral.asset for collateral in rules.collateral],
         "clock": state.market.clock,
@@ -108,6 +109,7 @@ def _facts(state: State) -> dict[str, Any]:
 def _restore_facts(state: State, facts: dict[str, Any]) -> None:
     book = state.book
     state.market.clock = facts["clock"]
+    state.correlations_version = facts["correlations_version"]
     book.accounts.names = facts["accounts"]
     book.accounts.numbers = {name: number for number, name in enumerate(facts["accounts"])}
     for ledger, name, amount in facts["house"]:

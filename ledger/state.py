@@ -10,9 +10,9 @@ from ledger.holdings import NONE
 from ledger.liquidation import Episode
 from ledger.market import NEVER, Market
 from ledger.repeats import RecentIds
-from ledger.rulebook import Rulebook, compile_rulebook
+from ledger.rulebook import Rulebook, compile_rulebook, with_correlations
 from schemas.events import Mode
-from schemas.parameters import RiskParametersPublished
+from schemas.parameters import CorrelationsPublished, RiskParametersPublished
 from schemas.refusals import Reason, Refusal
 
 
@@ -28,6 +28,7 @@ class State:
 
     def __init__(self) -> None:
         self.rulebook: Rulebook | None = None
+        self.correlations_version = 0  # of those published by themselves
         self.market = Market()
         self.book = Book()
         self.credentials = Credentials()
@@ -81,3 +82,12 @@ class State:
         for _ in rules.collateral[known_assets:]:
             self.market.add_asset()
             self.book.balances.add_item()
+
+    def adopt_correlations(self, published: CorrelationsPublished) -> None:
+        """Put correlations into force. Refusals: `stale_version`, and those of `with_correlations`."""
+        rules = self.rules
+        if published.version <= self.correlations_version:
+            detail = f"must be greater than {self.correlations_version}, the last version published"
+            raise Refusal(Reason.STALE_VERSION, "version", detail)
+        self.rulebook = with_correlations(rules, published)
+        self.correlations_version = published.version

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from schemas.parameters import RiskParametersPublished
+from schemas.parameters import CorrelationsPublished, RiskParametersPublished
 from schemas.units import (
     ExactDecimal,
     Identifier,
@@ -247,7 +247,8 @@ AccountEvent = (
     | TradeExecuted
 )
 PriceEvent = MarkPrice | IndexPrice | FundingRate
-Event = RiskParametersPublished | PriceEvent | AccountEvent
+ParameterEvent = RiskParametersPublished | CorrelationsPublished
+Event = ParameterEvent | PriceEvent | AccountEvent
 
 # Ties in time are broken in this order.
 KEYED_TOPICS: Final = ("accounts", "deposits", "trades")
@@ -256,6 +257,7 @@ TOPIC_RANK: Final = {"parameters": 0, "accounts": 1, "deposits": 2, "prices": 3,
 
 TOPIC_OF: Final[dict[str, str]] = {
     "risk_parameters_published": "parameters",
+    "correlations_published": "parameters",
     "mark_price": "prices",
     "index_price": "prices",
     "funding_rate": "prices",

@@ -233,7 +233,10 @@ class LiquidationRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskParametersPublished:
-    """A whole new set of risk parameters; `version` is greater than that of the set before."""
+    """A whole new set of risk parameters; `version` is greater than that of the set before.
+
+    Its correlations replace those in force, whether a set brought them or `CorrelationsPublished`.
+    """
 
     type: Literal["risk_parameters_published"] = "risk_parameters_published"
     event_id: Identifier
@@ -250,3 +253,19 @@ class RiskParametersPublished:
     eligibility: EligibilityRules
     liquidation: LiquidationRules
     regime_alerts: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrelationsPublished:
+    """Other correlations for the netting model in force; all else of the parameters stays as it is.
+
+    `version` is greater than that of the correlations published before, and has nothing to do with the
+    version of the parameters.
+    """
+
+    type: Literal["correlations_published"] = "correlations_published"
+    event_id: Identifier
+    ts: Timestamp
+    version: Version
+    correlation: Annotated[tuple[CorrelationPair, ...], Many()]
+    correlation_default: Correlation | None = None

@@ -29,6 +29,7 @@ from schemas.units import (
 )
 
 EXCERPT_BYTES: Final = 160
+_LONG_EVENTS: Final = tuple(kind for kind, topic in TOPIC_OF.items() if topic == "parameters")
 _MOST_FIELDS: Final = 64  # far more than any object has; each unknown one would cost an error
 
 
@@ -75,6 +76,7 @@ def _register_with_pydantic() -> None:
         parameters.EligibilityRules,
         parameters.LiquidationRules,
         parameters.RiskParametersPublished,
+        parameters.CorrelationsPublished,
         *get_args(PriceEvent),
         *get_args(AccountEvent),
     ]
@@ -132,7 +134,7 @@ def _parse(raw: bytes) -> tuple[dict[str, Any], Refusal | None]:
     document = _load(text, problems)
     if not isinstance(document, dict):
         raise Refusal(Reason.NOT_AN_OBJECT, "", "a JSON object is needed")
-    if len(raw) > MAX_EVENT_BYTES and document.get("type") != "risk_parameters_published":
+    if len(raw) > MAX_EVENT_BYTES and document.get("type") not in _LONG_EVENTS:
         return document, Refusal(Reason.TOO_LARGE, "", f"at most {MAX_EVENT_BYTES} bytes")
     return document, problems[0] if problems else None
 

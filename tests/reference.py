@@ -12,7 +12,7 @@ becomes a whole number of millionths as soon as it is known.
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -788,6 +788,7 @@ class Reference:
 
     def __init__(self) -> None:
         self.current: Parameters | None = None
+        self.correlations_version = 0
         self.prices = Prices()
         self.accounts: dict[str, Account] = {}
         self.houses: dict[tuple[str, str], int] = {}
@@ -841,6 +842,8 @@ class Reference:
             return self._risk_parameters_published(event)
         if self.current is None:
             raise Refused("no_parameters")
+        if kind == "correlations_published":
+            return self._correlations_published(event)
         if kind in self.market_handlers:
             return self.market_handlers[kind](event)
         return self._account_event(event)
@@ -885,6 +888,23 @@ class Reference:
             outputs += reviewed
             for pool in pools_of(account):
                 outputs += self._examine(account, pool, event["ts"], always_publish=bool(reverted))
+        return outputs
+
+    def _correlations_published(self, event: Event) -> list[Output]:
+        """They replace this one part of the parameters, until the next set or the next correlations."""
+        if event["version"] <= self.correlations_version:
+            raise Refused("stale_version")
+        require(self.parameters.model is not None)
+        given = {"correlation": event["correlation"], "correlation_default": "0"}
+        given |= {name: event[name] for name in given if name in event}
+        row = self.parameters.model_row | given
+        new = replace(self.parameters, model=parse_model(row), model_row=row)
+        check_model({"model": row}, new)
+        self.current, self.correlations_version = new, event["version"]
+        outputs = self._notice_stale(event["ts"], is_broadcast=True)
+        for account in self.accounts.values():
+            for pool in pools_of(account):
+                outputs += self._examine(account, pool, event["ts"])
         return outputs
 
     def _mark_price(self, event: Event) -> list[Output]:

@@ -89,6 +89,7 @@ def test_an_open_liquidation_is_in_the_fork() -> None:
 
 def test_all_that_a_state_remembers_is_copied_or_left_out_on_purpose() -> None:
     """Whoever adds to the state has to say here, and in `fork`, what becomes of it."""
-    copied = {"rulebook", "market", "book", "credentials", "episodes", "stops", "thresholds", "below"}
+    copied = {"rulebook", "correlations_version", "market", "book", "credentials", "episodes"}
+    copied |= {"stops", "thresholds", "below"}
     left_out = {"applied", "withdrawals"}
     assert set(vars(State())) == copied | left_out

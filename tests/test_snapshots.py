@@ -337,6 +337,7 @@ CHANGES: dict[str, Callable[[State], object]] = {
     "which balances are free": lambda state: state.book.balances.free.append(1),
     "the parameters": lambda state: tell(state, [parameters(2)]),
     "one figure of the parameters": lambda state: tell(state, [parameters(2, publish_tolerance="0.02")]),
+    "the version of the correlations": lambda state: setattr(state, "correlations_version", 7),
     "no parameters": lambda state: setattr(state, "rulebook", None),
 }
 
@@ -371,7 +372,7 @@ def test_a_busy_state_is_restored() -> None:
 def test_every_part_of_the_state_is_changed_above() -> None:
     assert set(vars(State())) == {
         *("rulebook", "market", "book", "credentials", "applied", "withdrawals", "episodes", "stops"),
-        *("thresholds", "below"),
+        *("thresholds", "below", "correlations_version"),
     }
 
 

@@ -69,6 +69,12 @@ SAMPLES: dict[str, Event] = {
     sample["type"]: sample
     for sample in [
         parameters(),
+        _sample(
+            "correlations_published",
+            version=1,
+            correlation=[{"a": "BTC", "b": "ETH", "rho": "0.84"}],
+            correlation_default="0.5",
+        ),
         _sample("mark_price", symbol="BTC-PERP", price="116830.3"),
         _sample("index_price", asset="BTC", price="116800"),
         _sample("funding_rate", symbol="BTC-PERP", rate="-0.0001"),
@@ -100,6 +106,7 @@ SAMPLES: dict[str, Event] = {
 OPTIONAL = {
     "trade_executed": ["liquidation_id"],
     "risk_parameters_published": ["cross_collateral"],
+    "correlations_published": ["correlation_default"],
 }
 
 
@@ -236,6 +243,11 @@ def _parameters() -> dict[str, st.SearchStrategy[Any]]:
 _ACCOUNT = {"account_id": identifiers}
 _FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "risk_parameters_published": _parameters(),
+    "correlations_published": {
+        "version": versions,
+        "correlation": _lists(_objects(a=symbols, b=symbols, rho=correlations)),
+        "correlation_default": st.none() | correlations,
+    },
     "mark_price": {"symbol": symbols, "price": positive},
     "index_price": {"asset": symbols, "price": positive},
     "funding_rate": {"symbol": symbols, "rate": decimals},

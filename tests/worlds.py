@@ -295,6 +295,7 @@ def _happenings() -> st.SearchStrategy[Event]:
         st.builds(_no_stop, accounts, st.integers(0, 4)),
         st.builds(_fact, accounts, st.sampled_from(("account_opened", "identity_verified"))),
         _republications(),
+        st.builds(_correlated, st.integers(1, 9), st.integers(-10, 10)),
     )
 
 
@@ -409,6 +410,17 @@ def _no_stop(account: str, number: int) -> Event:
 
 def _fact(account: str, kind: str) -> Event:
     return {"type": kind, "account_id": account}
+
+
+def correlations(version: int, rho: str, **changes: Any) -> Event:
+    """Another correlation of BTC and ETH, published by itself."""
+    pair = {"a": "BTC", "b": "ETH", "rho": rho}
+    fields = {"version": version, "correlation": [pair], "correlation_default": "0.3"}
+    return {"type": "correlations_published"} | fields | changes
+
+
+def _correlated(version: int, rho: int) -> Event:
+    return correlations(version, _decimal(rho, 1))
 
 
 def _republished(version: int, rho: int, equity: int, liquidation: str) -> Event:

@@ -14,6 +14,7 @@ from ledger.soundness import unsound
 from schemas.parameters import (
     AnyModel,
     ChargeRates,
+    CorrelationPair,
     NettingModel,
     RiskGroup,
     ScanTerms,
@@ -48,21 +49,25 @@ def compile_model(words: AnyModel, market: Market) -> MarginModel:
 def _netting(words: NettingModel, market: Market) -> Netting:
     return Netting(
         underlyings=market.underlyings,
-        correlation=_correlation(words, market.names),
+        correlation=compile_correlation(
+            words.correlation, words.correlation_default, market.names, "model.correlation"
+        ),
         floor=_as_float(words.floor),
         breakdown=_as_float(words.breakdown),
         panic=_as_float(words.panic),
     )
 
 
-def _correlation(words: NettingModel, names: Sequence[str]) -> list[list[float]]:
+def compile_correlation(
+    listed: Sequence[CorrelationPair], default: ExactDecimal | None, names: Sequence[str], field: str
+) -> list[list[float]]:
+    """The matrix by underlying. Refusal `unsound_parameters` at `field` when there can be no such one."""
     # Pairs may be listed before their instruments are.
-    pairs = {frozenset((pair.a, pair.b)): _as_float(pair.rho) for pair in words.correlation}
+    pairs = {frozenset((pair.a, pair.b)): _as_float(pair.rho) for pair in listed}
     known = {pair: rho for pair, rho in pairs.items() if len(pair) == 2 and pair <= set(names)}
-    default = _as_float(words.correlation_default) if words.correlation_default else 0.0
-    matrix = correlation_matrix(names, known, default)
+    matrix = correlation_matrix(names, known, _as_float(default) if default else 0.0)
     if not is_positive_semidefinite(matrix):
-        unsound("model.correlation", "no such correlations exist: the matrix is not positive semi-definite")
+        unsound(field, "no such correlations exist: the matrix is not positive semi-definite")
     rows: list[list[float]] = matrix.tolist()
     return rows
 
