@@ -28,14 +28,6 @@ class Prices:
         for column in self.columns().values():
             column.grow()
 
-    def copy(self) -> Prices:
-        """The same prices, free to be changed."""
-        other = Prices()
-        for mine, its in ((self.price, other.price), (self.ts, other.ts)):
-            its.load(mine.to_bytes())
-        other.price.wide = dict(self.price.wide)
-        return other
-
     def is_known(self, number: int) -> bool:
         """Whether a price was ever set."""
         return self.price[number] != NO_PRICE
@@ -84,8 +76,10 @@ class Market:
     def copy(self) -> Market:
         """The same market, free to be changed."""
         other = Market()
-        other.marks, other.index = self.marks.copy(), self.index.copy()
-        other.funded.load(self.funded.to_bytes())
+        copies = other.columns()
+        for name, column in self.columns().items():
+            copies[name].become(column)
+        other.clock, other.fresh_until = self.clock, self.fresh_until
         return other
 
     def add_contract(self) -> None:

@@ -64,6 +64,10 @@ class Column:
         self._adopt(room)
         self.count = len(cells)
 
+    def become(self, other: Column) -> None:
+        """Hold the same cells as another column of its kind, apart from it."""
+        self.load(other.to_bytes())
+
     def _adopt(self, array: NDArray[np.signedinteger]) -> None:
         self.array = array
         self.view: memoryview[int] = memoryview(array)  # type: ignore[arg-type]
@@ -93,6 +97,12 @@ class AmountColumn(Column):
         else:
             self.wide[row] = value
             self.view[row] = _ELSEWHERE
+
+    def become(self, other: Column) -> None:
+        """Hold the same amounts as another column of amounts, apart from it."""
+        super().become(other)
+        assert isinstance(other, AmountColumn)
+        self.wide = dict(other.wide)
 
     def total(self) -> int:
         """The exact sum of all cells in use."""

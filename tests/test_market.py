@@ -2,6 +2,7 @@
 
 import pytest
 
+from ledger.market import Market
 from ledger.snapshots import state_hash
 from schemas.refusals import Reason
 from worlds import World, flat_rate, only
@@ -130,3 +131,26 @@ def test_funding_without_holders_is_applied_all_the_same() -> None:
     assert (
         world.refuses("funding_rate", symbol=BTC, rate="0.001", ts=world.ts).reason == Reason.DUPLICATE_EVENT
     )
+
+
+def all_of(market: Market) -> list[object]:
+    """Every cell, and every figure beside the columns."""
+    columns = [[column[row] for row in range(len(column))] for column in market.columns().values()]
+    return columns + [value for value in vars(market).values() if isinstance(value, int)]
+
+
+def test_all_of_a_market_is_in_its_copy_and_apart_from_it() -> None:
+    market = Market()
+    market.add_contract()
+    market.add_asset()
+    for number, column in enumerate(market.columns().values()):
+        column[0] = number
+    for name, value in vars(market).items():
+        if isinstance(value, int):
+            setattr(market, name, 7)
+    copy, before = market.copy(), all_of(market)
+    assert all_of(copy) == before
+    for column in copy.columns().values():
+        column[0] = 99
+    copy.add_asset()
+    assert all_of(market) == before

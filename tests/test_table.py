@@ -114,3 +114,13 @@ def test_an_amount_that_fits_again_is_no_longer_kept_beside_the_column() -> None
     assert column.wide == {0: EDGE}
     column[0] = 7
     assert (column.wide, column[0]) == ({}, 7)
+
+
+@given(st.lists(AMOUNTS), st.lists(AMOUNTS))
+def test_a_column_becomes_another_and_stays_apart_from_it(one: list[int], other: list[int]) -> None:
+    column, source = amounts_of(one), amounts_of(other)
+    column.become(source)
+    assert cells(column) == other
+    fill(source, [1])
+    source[0] = 10**30
+    assert cells(column) == other
