@@ -22,7 +22,7 @@ from faust.app import BootStrategy
 from mode import Service
 from yarl import URL
 
-from processors.agents import liquidator, notifier, treasury
+from processors.agents import correlations, liquidator, notifier, treasury
 from processors.agents.transport import CommittedTransport
 from processors.health import HealthService
 from processors.kafka.broadcast import BroadcastFeed
@@ -131,6 +131,9 @@ def _add_agents(app: faust.App, context: WorkerContext, names: Sequence[str]) ->
         liquidator.NAME: lambda: liquidator.Liquidator(cluster, topic("trades")),
         notifier.NAME: lambda: notifier.Notifier(cluster, webhook.get_secret_value() if webhook else None),
         treasury.NAME: lambda: treasury.Treasury(cluster, topic(TREASURY_TOPIC)),
+        correlations.NAME: lambda: correlations.Correlations(
+            cluster, context.settings.estimator_settings(), topic("parameters")
+        ),
     }
     journal = topic("journal")
     for name in names:

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from processors.estimator import EstimatorSettings
 from processors.ownership import parse_shards
 from processors.paging import PageLimits
 from processors.shard import ShardOptions
@@ -79,7 +80,7 @@ class Settings(ClusterSettings):
 
 
 LEDGER_ROLE: Final = "ledger"
-Role = Literal["ledger", "liquidator", "notifier", "treasury"]
+Role = Literal["ledger", "liquidator", "notifier", "treasury", "correlations"]
 
 
 class WorkerSettings(Settings):
@@ -93,3 +94,16 @@ class WorkerSettings(Settings):
     stalled_after_ms: Annotated[int, Field(ge=1_000, le=3_600_000)] = 30_000
     webhook: SecretStr | None = None
     health: Annotated[str | None, AfterValidator(_address)] = None
+    correlation_grid_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 60_000
+    correlation_half_life_ms: Annotated[int, Field(ge=1)] = 86_400_000
+    correlation_warm_up: Annotated[int, Field(ge=2)] = 120
+    correlation_tolerance: Annotated[float, Field(ge=0, le=2)] = 0.02
+
+    def estimator_settings(self) -> EstimatorSettings:
+        """How the role `correlations` estimates them."""
+        return EstimatorSettings(
+            grid_ms=self.correlation_grid_ms,
+            half_life_ms=self.correlation_half_life_ms,
+            warm_up=self.correlation_warm_up,
+            tolerance=self.correlation_tolerance,
+        )

@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import get_args
 
 import click
 from rich.status import Status
@@ -23,11 +24,11 @@ from processors.cli.console import (
 )
 from processors.journal import Journal
 from processors.kafka.cluster import Cluster
-from processors.settings import WorkerSettings
+from processors.settings import Role, WorkerSettings
 from processors.sqlite import SqliteJournal, existing_shards
 from processors.worker import Progress, Work, work_on
 
-_ROLES = "ledger, liquidator, notifier, treasury"
+_ROLES = ", ".join(get_args(Role))
 
 
 @click.command()

@@ -103,13 +103,14 @@ class _Connection:
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
-    """Stop a consumer, whatever state it is in."""
+    """Stop a consumer, whatever state it is in, also for somebody who has been cancelled."""
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
     try:
         await consumer.stop()
     except asyncio.CancelledError:
-        # One of the consumer's own tasks was cancelled before it began; unless it was us, all is well.
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        # One of its own tasks was cancelled before it began; unless it was us, just now, all is well.
+        if task is not None and task.cancelling() > before:
             raise
 
 
