@@ -53,10 +53,9 @@ class Outputs:
 
     async def aclose(self) -> None:
         """Let go of every connection."""
-        for _, reader in self._readers.values():
-            await reader.close()
-        if self._journal is not None:
-            await self._journal.aclose()
+        readers = (reader.close() for _, reader in self._readers.values())
+        journal = () if self._journal is None else (self._journal.aclose(),)
+        await asyncio.gather(*readers, *journal)
 
     async def of_page(self, page: Page) -> list[PublishedOutput]:
         """The outputs of a page, in order. A page that comes again is read again."""

@@ -83,10 +83,8 @@ class KafkaJournal:
         if self._writer is not None:
             await self._writer.close()
             self._writer = None
-        for connection in (self._inputs, self._offsets, self._watermarks):
-            await connection.close()
-        for reader in self._published.values():
-            await reader.close()
+        connections = (self._inputs, self._offsets, self._watermarks, *self._published.values())
+        await asyncio.gather(*(connection.close() for connection in connections))
 
     async def sources(self, shard: int) -> Resume:
         """The first offset of the shard's own partitions and of every broadcast partition."""

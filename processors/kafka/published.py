@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
@@ -46,8 +47,7 @@ class PublishedReader:
 
     async def close(self) -> None:
         """Let go of the connections."""
-        for connection in (self._reader, self._offsets, self._watermarks):
-            await connection.close()
+        await asyncio.gather(self._reader.close(), self._offsets.close(), self._watermarks.close())
 
     async def of_page(self, page: int) -> list[PublishedOutput]:
         """The outputs of a committed page in the order of their index. Asked for in ascending order."""
