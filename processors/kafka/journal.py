@@ -83,8 +83,9 @@ class KafkaJournal:
         if self._writer is not None:
             await self._writer.close()
             self._writer = None
-        connections = (self._inputs, self._offsets, self._watermarks, *self._published.values())
-        await asyncio.gather(*(connection.close() for connection in connections))
+        published = (reader.close() for reader in self._published.values())
+        mine = (self._inputs.close(), self._offsets.close(), self._watermarks.close())
+        await asyncio.gather(*mine, *published)
 
     async def sources(self, shard: int) -> Resume:
         """The first offset of the shard's own partitions and of every broadcast partition."""
