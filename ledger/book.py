@@ -23,6 +23,7 @@ NO_REGIME: Final = -1
 EXTERNAL: Final = "external"  # outside the venue: deposits, withdrawals, adjustments
 FEES: Final = "fees"
 FUNDING: Final = "funding"
+INTEREST: Final = "interest"
 INSURANCE: Final = "insurance"
 CONVERSIONS: Final = "conversions"  # the exchange, which takes collateral for what it counts
 CLEARING: Final = "clearing:"  # followed by the symbol

@@ -18,7 +18,7 @@ from ledger.fills import book_trade
 from ledger.freshness import notice_stale
 from ledger.isolation import decide_transfer
 from ledger.modes import decide_mode
-from ledger.pricing import Priced, charge_funding, set_index, set_mark
+from ledger.pricing import Priced, charge_funding, charge_interest, set_index, set_mark
 from ledger.standing import review
 from ledger.state import State
 from ledger.stops import cancel_stop, place_stop
@@ -35,6 +35,7 @@ from schemas.events import (
     FundingRate,
     IdentityVerified,
     IndexPrice,
+    InterestRate,
     MarginModeRequested,
     MarginTransferred,
     MarkPrice,
@@ -49,7 +50,7 @@ from schemas.outputs import LedgerOutput
 from schemas.parameters import CorrelationsPublished, RiskParametersPublished
 
 ENGINE_VERSION: Final = 1
-PRICE_EVENTS: Final = (MarkPrice, IndexPrice, FundingRate)
+PRICE_EVENTS: Final = (MarkPrice, IndexPrice, FundingRate, InterestRate)
 
 
 def apply(state: State, event: Event) -> list[LedgerOutput]:
@@ -146,6 +147,7 @@ _PRICES: Final[dict[type, Callable[[State, Any, Cause], Priced]]] = {
     MarkPrice: set_mark,
     IndexPrice: set_index,
     FundingRate: charge_funding,
+    InterestRate: charge_interest,
 }
 _PREPARE: Final[dict[type, Callable[[State, Any], Booking]]] = {
     AccountOpened: _open_account,

@@ -1,4 +1,4 @@
-"""The prices in force: marks by instrument, index prices by asset, and when funding last fell due.
+"""The prices in force: marks by instrument, index prices by asset; when funding and interest last fell due.
 
 Which prices come into force is decided in `ledger.freshness`.
 """
@@ -70,6 +70,7 @@ class Market:
         self.marks = Prices()
         self.index = Prices()
         self.funded = Column("i8", NEVER)
+        self.charged = Column("i8", NEVER)  # interest, by asset
         self.clock = NEVER  # the latest time of a broadcast event
         self.fresh_until = NEVER  # no later than the first fresh price goes stale; a bound that saves looking
 
@@ -90,18 +91,22 @@ class Market:
     def add_asset(self) -> None:
         """Room for one more asset."""
         self.index.add()
+        self.charged.grow()
 
     def tell_time(self, ts: int) -> None:
         """A broadcast event of this time was applied."""
         self.clock = max(self.clock, ts)
 
-    def require_new_funding(self, contract: int, ts: int) -> None:
-        """Refusals: `duplicate_event` for a funding time applied before, `out_of_order` for an older one."""
-        last = self.funded[contract]
+    def fall_due(self, charges: Column, number: int, ts: int, what: str) -> None:
+        """Funding or interest falls due. Refusals: `duplicate_event` when it has at this time already,
+        `out_of_order` when it has later.
+        """
+        last = charges[number]
         if ts == last:
-            raise Refusal(Reason.DUPLICATE_EVENT, "ts", "funding of this time was applied already")
+            raise Refusal(Reason.DUPLICATE_EVENT, "ts", f"{what} of this time was applied already")
         if ts < last:
-            raise Refusal(Reason.OUT_OF_ORDER, "ts", f"funding of {last} was applied already")
+            raise Refusal(Reason.OUT_OF_ORDER, "ts", f"{what} of {last} was applied already")
+        charges[number] = ts
 
     def columns(self) -> dict[str, Column]:
         """Every column by name, for snapshots and hashes."""
@@ -111,4 +116,4 @@ class Market:
             for kind, some in kinds.items()
             for name, column in some.columns().items()
         }
-        return prices | {"funded": self.funded}
+        return prices | {"funded": self.funded, "charged": self.charged}

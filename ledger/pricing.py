@@ -1,4 +1,4 @@
-"""Broadcast events but the parameters: prices come into force, funding is charged."""
+"""Broadcast events but the parameters: prices come into force, funding and interest are charged."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ledger.arithmetic import multiply_divide_truncate
-from ledger.book import FUNDING
+from ledger.book import FUNDING, INTEREST
 from ledger.booking import Cause
 from ledger.freshness import Quoted, accept_price, index_of, mark_of
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
-from schemas.events import FundingRate, IndexPrice, MarkPrice
+from schemas.events import FundingRate, IndexPrice, InterestRate, MarkPrice
 from schemas.outputs import LedgerOutput
 from schemas.units import INDEX_PRECISION, RATE_PRECISION
 
@@ -51,11 +51,22 @@ def charge_funding(state: State, event: FundingRate, _cause: Cause) -> Priced:
     rules, book = state.rules, state.book
     contract = rules.contract(event.symbol)
     rate = event.rate.at(RATE_PRECISION, "rate")
-    state.market.require_new_funding(contract, event.ts)
-    state.market.funded[contract] = event.ts
+    state.market.fall_due(state.market.funded, contract, event.ts, "funding")
     lot_value = state.market.marks.price[contract] * rules.contracts[contract].value_scale
     pools = book.positions.pools_holding(contract)
     for pool in pools:
         payment = multiply_divide_truncate(book.size(pool, contract) * lot_value, rate, RATE_SCALE)
         book.pay(pool, rules.settlement, -payment, FUNDING, rules)
     return Priced([], pools)
+
+
+def charge_interest(state: State, event: InterestRate, _cause: Cause) -> Priced:
+    """Debts in the asset grow, rounded toward zero. Refusals: `unknown_asset`, and as for funding."""
+    book, asset = state.book, state.rules.asset(event.asset)
+    rate = event.rate.at(RATE_PRECISION, "rate")
+    state.market.fall_due(state.market.charged, asset, event.ts, "interest")
+    debtors = [pool for pool in book.balances.pools_holding(asset) if book.balance(pool, asset) < 0]
+    for pool in debtors:
+        interest = multiply_divide_truncate(book.balance(pool, asset), rate, RATE_SCALE)
+        book.pay(pool, asset, interest, INTEREST, state.rules)
+    return Priced([], debtors)

@@ -11,6 +11,7 @@ from schemas.units import (
     Identifier,
     LiquidationId,
     Note,
+    NotNegative,
     NotZero,
     Positive,
     Symbol,
@@ -53,6 +54,17 @@ class FundingRate:
     ts: Timestamp
     symbol: Symbol
     rate: ExactDecimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InterestRate:
+    """Interest falls due: everybody in debt in the asset owes `rate` of the debt more."""
+
+    type: Literal["interest_rate"] = "interest_rate"
+    event_id: Identifier
+    ts: Timestamp
+    asset: Symbol
+    rate: NotNegative
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +258,7 @@ AccountEvent = (
     | BalanceAdjusted
     | TradeExecuted
 )
-PriceEvent = MarkPrice | IndexPrice | FundingRate
+PriceEvent = MarkPrice | IndexPrice | FundingRate | InterestRate
 ParameterEvent = RiskParametersPublished | CorrelationsPublished
 Event = ParameterEvent | PriceEvent | AccountEvent
 
@@ -261,6 +273,7 @@ TOPIC_OF: Final[dict[str, str]] = {
     "mark_price": "prices",
     "index_price": "prices",
     "funding_rate": "prices",
+    "interest_rate": "prices",
     "account_opened": "accounts",
     "identity_verified": "accounts",
     "security_completed": "accounts",

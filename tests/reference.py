@@ -527,6 +527,7 @@ class Prices:
     indexes: dict[str, int] = field(default_factory=dict)
     index_ts: dict[str, int] = field(default_factory=dict)
     funding_ts: dict[str, int] = field(default_factory=dict)
+    interest_ts: dict[str, int] = field(default_factory=dict)
     held: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     """Of a price that jumped too far: the price, and its time. Keyed by ("symbol" or "asset", its name)."""
     stale: set[tuple[str, str]] = field(default_factory=set)
@@ -796,6 +797,7 @@ class Reference:
             "mark_price": self._mark_price,
             "index_price": self._index_price,
             "funding_rate": self._funding_rate,
+            "interest_rate": self._interest_rate,
         }
         self.account_handlers: dict[str, Callable[[Account, Event], Decided]] = {
             "account_opened": self._attestation,
@@ -989,16 +991,28 @@ class Reference:
 
     def _funding_rate(self, event: Event) -> list[Output]:
         symbol, rate = self._instrument(event).symbol, scaled(event["rate"], 8)
-        last_ts = self.prices.funding_ts.get(symbol, 0)
-        if event["ts"] <= last_ts:
-            raise Refused("duplicate_event" if event["ts"] == last_ts else "out_of_order")
-        self.prices.funding_ts[symbol] = event["ts"]
+        self._fall_due(self.prices.funding_ts, symbol, event["ts"])
         for pool in [pool for account in self.accounts.values() for pool in pools_of(account)]:
             if symbol in pool.positions:
                 value = position_value(self.parameters, self.prices, symbol, pool.positions[symbol])
                 self._post(pool, self.parameters.settlement, -toward_zero(value * rate, UNIT), "funding")
         noticed = self._notice_stale(event["ts"], is_broadcast=True)
         return noticed + self._examine_where(lambda pool: symbol in pool.positions, event["ts"])
+
+    def _interest_rate(self, event: Event) -> list[Output]:
+        asset, rate = self._asset(event).name, scaled(event["rate"], 8)
+        self._fall_due(self.prices.interest_ts, asset, event["ts"])
+        pools = [pool for account in self.accounts.values() for pool in pools_of(account)]
+        for pool in pools:
+            debt = max(0, -pool.balances.get(asset, 0))
+            self._post(pool, asset, -(debt * rate // UNIT), "interest")
+        noticed = self._notice_stale(event["ts"], is_broadcast=True)
+        return noticed + self._examine_where(lambda pool: pool.balances[asset] < 0, event["ts"])
+
+    def _fall_due(self, last: dict[str, int], name: str, ts: int) -> None:
+        if ts <= last.get(name, 0):
+            raise Refused("duplicate_event" if ts == last[name] else "out_of_order")
+        last[name] = ts
 
     # ---- accounts, money and trades
 

@@ -37,6 +37,7 @@ PRICES: dict[str, dict[str, Any]] = {
     "mark_price": {"symbol": "BTC-PERP", "price": "1"},
     "index_price": {"asset": "BTC", "price": "1"},
     "funding_rate": {"symbol": "BTC-PERP", "rate": "0"},
+    "interest_rate": {"asset": "USDT", "rate": "0"},
 }
 
 

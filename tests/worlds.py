@@ -196,6 +196,9 @@ class World:
     def funding(self, symbol: str, rate: str, **more: Any) -> list[Output]:
         return self.say("funding_rate", symbol=symbol, rate=rate, **more)
 
+    def interest(self, asset: str, rate: str, **more: Any) -> list[Output]:
+        return self.say("interest_rate", asset=asset, rate=rate, **more)
+
     def deposit(self, account: str, amount: str, asset: str = "USDT", **more: Any) -> list[Output]:
         return self.say("deposit_received", account_id=account, asset=asset, amount=amount, **more)
 
@@ -284,6 +287,7 @@ def _happenings() -> st.SearchStrategy[Event]:
         _marks(),
         st.builds(_index, st.sampled_from(("BTC", "USDC")), st.integers(50, 150)),
         st.builds(_funding, st.sampled_from(SYMBOLS), st.integers(-300, 300)),
+        st.builds(_interest, st.sampled_from(ASSETS), st.integers(0, 9_000)),
         st.builds(_deposit, accounts, st.sampled_from(ASSETS), st.integers(1, 50_000)),
         st.builds(_adjustment, accounts, st.sampled_from(ASSETS), st.integers(-2_000, 2_000)),
         st.builds(_withdrawal, accounts, st.sampled_from(ASSETS), st.integers(1, 20_000), st.integers(0, 5)),
@@ -364,6 +368,10 @@ def _index(asset: str, percent: int) -> Event:
 
 def _funding(symbol: str, rate: int) -> Event:
     return {"type": "funding_rate", "symbol": symbol, "rate": _decimal(rate, 5)}
+
+
+def _interest(asset: str, rate: int) -> Event:
+    return {"type": "interest_rate", "asset": asset, "rate": _decimal(rate, 5)}
 
 
 def _deposit(account: str, asset: str, amount: int) -> Event:
@@ -512,6 +520,7 @@ def _random_happening(dice: Random) -> Event:
         lambda: _mark(symbol, dice.randint(95, 105), dice.randint(0, 99)),
         lambda: _index(dice.choice(tuple(INDEXES)), drift),
         lambda: _funding(symbol, dice.randint(-300, 300)),
+        lambda: _interest(asset, dice.randint(0, 9_000)),
         lambda: _deposit(account, asset, dice.randint(1, 20_000)),
         lambda: _withdrawal(account, asset, dice.randint(1, 5_000), dice.randint(0, 99)),
         lambda: _mode(account, dice.choice(("cross", "portfolio", "isolated"))),
@@ -527,5 +536,5 @@ def _random_happening(dice: Random) -> Event:
             dice.choice(("full", "partial", "partial")),
         ),
     )
-    [happening] = dice.choices(choices, weights=(20, 30, 20, 5, 5, 8, 6, 3, 5, 5, 1, 6, 1, 2))
+    [happening] = dice.choices(choices, weights=(20, 30, 20, 5, 5, 3, 8, 6, 3, 5, 5, 1, 6, 1, 2))
     return happening()
