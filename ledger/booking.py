@@ -22,6 +22,7 @@ class Fill(NamedTuple):
     lots: int
     price: int
     fee: int
+    order_id: str | None
     cause: Cause
 
 

@@ -18,6 +18,7 @@ from ledger.fills import book_trade
 from ledger.freshness import notice_stale
 from ledger.isolation import decide_transfer
 from ledger.modes import decide_mode
+from ledger.orders import close_order, open_order
 from ledger.pricing import Priced, charge_funding, charge_interest, set_index, set_mark
 from ledger.standing import review
 from ledger.state import State
@@ -39,6 +40,8 @@ from schemas.events import (
     MarginModeRequested,
     MarginTransferred,
     MarkPrice,
+    OrderClosed,
+    OrderOpened,
     RiskDisclosureAccepted,
     SecurityCompleted,
     StopLossCancelled,
@@ -49,7 +52,7 @@ from schemas.events import (
 from schemas.outputs import LedgerOutput
 from schemas.parameters import CorrelationsPublished, RiskParametersPublished
 
-ENGINE_VERSION: Final = 1
+ENGINE_VERSION: Final = 2
 PRICE_EVENTS: Final = (MarkPrice, IndexPrice, FundingRate, InterestRate)
 
 
@@ -164,5 +167,7 @@ _PREPARE: Final[dict[type, Callable[[State, Any], Booking]]] = {
     BalanceAdjusted: _move_balance,
     WithdrawalRequested: decide_withdrawal,
     MarginTransferred: decide_transfer,
+    OrderOpened: open_order,
+    OrderClosed: close_order,
     TradeExecuted: book_trade,
 }

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ledger.book import FEES
 from ledger.booking import Booked, Booking, Cause, Fill, touching
-from ledger.isolation import fill_isolated, is_isolated
+from ledger.isolation import fill_isolated, pool_for
 from ledger.state import State
 from ledger.stops import end_stops
 from schemas.events import TradeExecuted
@@ -22,13 +22,13 @@ def book_trade(state: State, event: TradeExecuted) -> Booking:
     price = event.price.at(terms.price_precision, "price")
     lots = quantity if event.side == "buy" else -quantity
     fee = event.fee.at(SETTLEMENT_PRECISION, "fee")
-    fill = Fill(contract, lots, price, fee, Cause(event.event_id, event.ts))
+    fill = Fill(contract, lots, price, fee, event.order_id, Cause(event.event_id, event.ts))
     lot_value = price * terms.value_scale
 
     def book(account: int) -> Booked:
         if not state.market.marks.is_known(contract):
             state.market.marks.stand_in(contract, price)
-        pool = _pool_of(state, account, contract)
+        pool = pool_for(state, account, contract)
         before = state.book.size(pool, contract)
         isolated = state.book.pools.is_isolated(pool)
         booked = fill_isolated(state, pool, fill) if isolated else _fill(state, pool, fill)
@@ -42,13 +42,6 @@ def book_trade(state: State, event: TradeExecuted) -> Booking:
     return book
 
 
-def _pool_of(state: State, account: int, contract: int) -> int:
-    """The pool in which an account's position in an instrument lies, or is about to."""
-    if is_isolated(state, account):
-        return state.book.open_isolated(account, contract, state.rules)
-    return state.book.accounts.pool[account]
-
-
 def _end_stops(state: State, pool: int, contract: int, before: int, cause: Cause) -> Iterator[LedgerOutput]:
     """A stop-loss protects one position: it ends when that is closed, or turned into its opposite."""
     after = state.book.size(pool, contract)
@@ -59,6 +52,7 @@ def _end_stops(state: State, pool: int, contract: int, before: int, cause: Cause
 
 
 def _fill(state: State, pool: int, fill: Fill) -> Booked:
+    state.book.fill_order(pool, fill.order_id, fill.contract, fill.lots)
     state.book.trade(pool, fill.contract, fill.lots, fill.price, state.rules)
     state.book.pay(pool, state.rules.settlement, -fill.fee, FEES, state.rules)
     return touching([pool])

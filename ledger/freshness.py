@@ -131,7 +131,7 @@ def holds_stale(state: State, pool: int, ts: int) -> bool:
         return False
     held = state.book.held(pool)
     counts_all = state.mode_of(pool) == "portfolio" or rules.cross_counts_all
-    marks = (mark_of(state, contract) for contract, _, _ in held.positions)
+    marks = (mark_of(state, contract) for contract, _, _ in [*held.positions, *held.orders])
     indexes = (
         index_of(state, asset)
         for asset, balance in held.balances

@@ -12,11 +12,11 @@ account never pays for it. Collateral moves
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from ledger.bands import REQUIREMENT_SCALE
-from ledger.book import FEES, INSURANCE, MODES, Held, closing_part
+from ledger.book import FEES, INSURANCE, MODES, Held, Order, closing_part
 from ledger.booking import Booked, Booking, Cause, Fill, touching, touching_nothing
 from ledger.freshness import holds_stale
 from ledger.holdings import NONE
@@ -44,6 +44,13 @@ def is_isolated(state: State, account: int) -> bool:
     return state.book.accounts.mode[account] == ISOLATED
 
 
+def pool_for(state: State, account: int, contract: int) -> int:
+    """The pool in which an account's position in an instrument lies, or is about to."""
+    if is_isolated(state, account):
+        return state.book.open_isolated(account, contract, state.rules)
+    return state.book.accounts.pool[account]
+
+
 def fill_isolated(state: State, pool: int, fill: Fill) -> Booked:
     """Book a fill in the position's own pool: pay the fee, close, open, and see to the collateral."""
     book, rules = state.book, state.rules
@@ -51,6 +58,7 @@ def fill_isolated(state: State, pool: int, fill: Fill) -> Booked:
     said: list[LedgerOutput] = []
     moved: list[LedgerOutput] = []
     lacking = _lacking(state, pool)
+    book.fill_order(pool, fill.order_id, fill.contract, fill.lots)
     book.pay(pool, rules.settlement, -fill.fee, FEES, rules)
     if closing:
         book.trade(pool, fill.contract, closing, fill.price, rules)
@@ -81,6 +89,13 @@ def _make_good(state: State, pool: int, cause: Cause) -> Iterator[LedgerOutput]:
         )
 
 
+def reserve(state: State, pool: int, order_id: str, order: Order, cause: Cause) -> list[LedgerOutput]:
+    """Open an order of an isolated position: what it adds to what is lacking is taken along already."""
+    lacking = _lacking(state, pool)
+    state.book.open_order(pool, order_id, order)
+    return list(_top_up(state, pool, lacking, cause))
+
+
 def _top_up(state: State, pool: int, lacking: int, cause: Cause) -> Iterator[LedgerOutput]:
     """Move in what a fill has added to what was lacking before it, as far as the account has it."""
     if pool in state.episodes:
@@ -100,7 +115,7 @@ def _lacking(state: State, pool: int) -> int:
 def return_collateral(state: State, pool: int, cause: Cause) -> Iterator[LedgerOutput]:
     """Give an isolated pool's collateral back to the account once nothing needs it."""
     book = state.book
-    if book.pools.is_isolated(pool) and book.is_flat(pool) and pool not in state.episodes:
+    if book.pools.is_isolated(pool) and book.is_idle(pool) and pool not in state.episodes:
         left = book.balance(pool, state.rules.settlement)
         if left > 0:
             yield _allocate(state, pool, -left, cause)
@@ -187,7 +202,7 @@ def _rejected(event: MarginTransferred, reasons: list[str]) -> LedgerOutput:
 
 
 class Share(NamedTuple):
-    """A position on its own: what it requires (6 decimals), and the collateral it needs to begin with."""
+    """A position and its orders on their own: what they require (6 decimals), and the collateral needed."""
 
     contract: int
     requirement: int
@@ -195,14 +210,21 @@ class Share(NamedTuple):
 
 
 def shares_of(state: State, held: Held) -> list[Share]:
-    """What isolating each position would take: its initial margin, less its unrealised profit."""
-    return [_share(state, position) for position in held.positions]
+    """What isolating each instrument would take: its initial margin, less its unrealised profit."""
+    contracts = {contract for contract, _, _ in [*held.positions, *held.orders]}
+    return [_share(state, held, contract) for contract in sorted(contracts, key=_rank_in(state))]
 
 
-def _share(state: State, position: tuple[int, int, int]) -> Share:
-    alone = figures_of(Held([position], []), state.market, state.rules, "isolated")
+def _share(state: State, held: Held, contract: int) -> Share:
+    positions = [position for position in held.positions if position[0] == contract]
+    orders = [order for order in held.orders if order[0] == contract]
+    alone = figures_of(Held(positions, [], orders), state.market, state.rules, "isolated")
     lacking = alone.initial * REQUIREMENT_SCALE - alone.equity
-    return Share(position[0], alone.requirement, max(0, lacking))
+    return Share(contract, alone.requirement, max(0, lacking))
+
+
+def _rank_in(state: State) -> Callable[[int], int]:
+    return state.rules.contract_rank.__getitem__
 
 
 def held_together(state: State, account: int) -> Held:
@@ -212,8 +234,12 @@ def held_together(state: State, account: int) -> Held:
     for asset, balance in (held for part in parts for held in part.balances):
         balances[asset] = balances.get(asset, 0) + balance
     positions = (position for part in parts for position in part.positions)
-    rank = state.rules.contract_rank
-    return Held(sorted(positions, key=lambda position: rank[position[0]]), list(balances.items()))
+    rank = _rank_in(state)
+    return Held(
+        sorted(positions, key=lambda position: rank(position[0])),
+        list(balances.items()),
+        [order for part in parts for order in part.orders],
+    )
 
 
 def split(state: State, account: int, shares: Iterable[Share]) -> None:
@@ -222,7 +248,9 @@ def split(state: State, account: int, shares: Iterable[Share]) -> None:
     own = book.accounts.pool[account]
     for share in shares:
         pool = book.open_isolated(account, share.contract, rules)
-        book.hand_over(own, pool, share.contract, rules)
+        if book.size(own, share.contract):
+            book.hand_over(own, pool, share.contract, rules)
+        book.hand_over_orders(own, pool, share.contract)
         book.transfer(own, pool, rules.settlement, share.collateral, rules)
 
 
@@ -233,6 +261,7 @@ def merge(state: State, account: int) -> None:
     for pool in isolated:
         if not book.is_flat(pool):
             book.hand_over(pool, own, book.pools.contract[pool], rules)
+        book.hand_over_orders(pool, own, book.pools.contract[pool])
         book.transfer(pool, own, rules.settlement, book.balance(pool, rules.settlement), rules)
 
 

@@ -30,7 +30,7 @@ def smallest_closure(held: Held, equity: int, market: Market, rules: Rulebook, m
     for share in range(rules.liquidation_step, RATE_SCALE, rules.liquidation_step):
         lots = {contract: -_part(size, share) for contract, size, _ in held.positions}
         left = [(contract, size + lots[contract], 0) for contract, size, _ in held.positions]
-        rest = Held([position for position in left if position[1]], [])
+        rest = Held([position for position in left if position[1]], [], held.orders)
         requirement = figures_of(rest, market, rules, mode).requirement
         if is_at_least(equity, requirement, rules.target_ratio):
             return Closure(share, lots)

@@ -28,7 +28,7 @@ def set_mark(state: State, event: MarkPrice, cause: Cause) -> Priced:
     contract = state.rules.contract(event.symbol)
     price = event.price.at(state.rules.contracts[contract].price_precision, "price")
     said = _accept(state, mark_of(state, contract), price, cause)
-    return Priced(said, state.book.positions.pools_holding(contract))
+    return Priced(said, state.book.pools_exposed_to(contract))
 
 
 def set_index(state: State, event: IndexPrice, cause: Cause) -> Priced:

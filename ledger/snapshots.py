@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from ledger.book import Order
 from ledger.framing import frame, framed_hash, unframe
 from ledger.liquidation import Episode
 from ledger.repeats import RecentIds
@@ -93,6 +94,10 @@ def _facts(state: State) -> dict[str, Any]:
             [account, [[stop_id, *stop] for stop_id, stop in stops.items()]]
             for account, stops in sorted(state.stops.items())
         ],
+        "orders": [
+            [pool, [[order_id, *order] for order_id, order in orders.items()]]
+            for pool, orders in sorted(state.book.orders.items())
+        ],
         "episodes": [
             [
                 pool,
@@ -119,6 +124,9 @@ def _restore_facts(state: State, facts: dict[str, Any]) -> None:
         _amounts(state)[name].wide = dict(cells)
     state.credentials.volume_by_day = [dict(days) for days in facts["volume_by_day"]]
     state.thresholds, state.below = dict(facts["thresholds"]), dict(facts["below"])
+    state.book.orders = {
+        pool: {order_id: Order(*order) for order_id, *order in orders} for pool, orders in facts["orders"]
+    }
     state.stops = {
         account: {stop_id: Stop(contract, price) for stop_id, contract, price in stops}
         for account, stops in facts["stops"]

@@ -32,7 +32,7 @@ def review(state: State, account: int, cause: Cause) -> Booked:
     if bool(unmet) != credentials.has_lost(account):
         credentials.lose(account, lost=bool(unmet))
         said.append(_lost(state, account, unmet, cause) if unmet else _restored(state, account, cause))
-    if unmet and state.book.is_flat(pool) and pool not in state.episodes:
+    if unmet and state.book.is_idle(pool) and pool not in state.episodes:
         adopt_mode(state, account, "cross", [])
         return touching([pool], *said, _reverted(state, account, cause))
     return touching_nothing(*said)

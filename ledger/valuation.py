@@ -16,6 +16,7 @@ from ledger.collateral import asset_value, collateral_value
 from ledger.margin import Exposure, Requirement
 from ledger.market import Market
 from ledger.rulebook import RATE_SCALE, Rulebook
+from ledger.worst_side import worst_side
 from schemas.events import Mode
 from schemas.outputs import RegimeName
 from schemas.units import RATIO_PRECISION, ExactDecimal
@@ -48,16 +49,37 @@ def figures_of(held: Held, market: Market, rules: Rulebook, mode: Mode) -> Figur
     exposure = value_positions(held.positions, market, rules)
     counts_all = mode == "portfolio" or rules.cross_counts_all
     collateral = collateral_value(held.balances, market.index.price, rules, counts_all=counts_all)
-    margin = requirement_of(exposure, rules, mode)
+    margin = _margin(held, exposure, market, rules, mode)
     requirement = round_requirement(margin.requirement)
     return Figures(
-        equity=collateral + exposure.unrealised,
+        equity=collateral + exposure.unrealised - immediate_loss(held, market, rules),
         gross=round_requirement(margin.gross),
         net=round_requirement(margin.net),
         requirement=requirement,
         initial=multiply_requirement(requirement, rules.initial_multiplier, RATE_SCALE),
         regime=margin.regime,
     )
+
+
+def _margin(held: Held, exposure: Exposure, market: Market, rules: Rulebook, mode: Mode) -> Requirement:
+    """The requirement of the positions; with open orders that of their worst side."""
+    if not held.orders:
+        return requirement_of(exposure, rules, mode)
+
+    def margin_of(positions: Iterable[tuple[int, int, int]]) -> Requirement:
+        return requirement_of(value_positions(positions, market, rules), rules, mode)
+
+    return worst_side(held, rules.contract_rank, margin_of, offsets=mode == "portfolio")
+
+
+def immediate_loss(held: Held, market: Market, rules: Rulebook) -> int:
+    """What open orders would lose against the mark at the moment they fill, in settlement units."""
+    lost = 0
+    for contract, lots, price in held.orders:
+        if market.marks.is_known(contract):
+            difference = lots * (price - market.marks.price[contract])
+            lost += max(0, difference) * rules.contracts[contract].value_scale
+    return lost
 
 
 def exposure_of(book: Book, market: Market, rules: Rulebook, pool: int) -> Exposure:

@@ -226,8 +226,37 @@ class BalanceAdjusted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderOpened:
+    """An order stands in the exchange's book: it may fill at any time."""
+
+    type: Literal["order_opened"] = "order_opened"
+    event_id: Identifier
+    ts: Timestamp
+    account_id: Identifier
+    order_id: Identifier
+    symbol: Symbol
+    side: Side
+    quantity: Positive
+    price: Positive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderClosed:
+    """An order no longer stands in the book: cancelled, expired or filled."""
+
+    type: Literal["order_closed"] = "order_closed"
+    event_id: Identifier
+    ts: Timestamp
+    account_id: Identifier
+    order_id: Identifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TradeExecuted:
-    """A fill: a fact, never dropped. The fee is in the settlement asset; a rebate is negative."""
+    """A fill: a fact, never dropped. The fee is in the settlement asset; a rebate is negative.
+
+    What it fills of the open order `order_id` is no longer open.
+    """
 
     type: Literal["trade_executed"] = "trade_executed"
     event_id: Identifier
@@ -239,6 +268,7 @@ class TradeExecuted:
     price: Positive
     fee: ExactDecimal
     liquidation_id: LiquidationId | None = None
+    order_id: Identifier | None = None
 
 
 AccountEvent = (
@@ -256,6 +286,8 @@ AccountEvent = (
     | WithdrawalRequested
     | MarginTransferred
     | BalanceAdjusted
+    | OrderOpened
+    | OrderClosed
     | TradeExecuted
 )
 PriceEvent = MarkPrice | IndexPrice | FundingRate | InterestRate
@@ -288,5 +320,7 @@ TOPIC_OF: Final[dict[str, str]] = {
     "withdrawal_requested": "deposits",
     "margin_transferred": "deposits",
     "balance_adjusted": "deposits",
+    "order_opened": "trades",
+    "order_closed": "trades",
     "trade_executed": "trades",
 }

@@ -379,6 +379,19 @@ class StopLossEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OrderRejected:
+    """An order is not counted, or there is none to close. `reasons` lists all, `reason` the first."""
+
+    type: Literal["order_rejected"] = "order_rejected"
+    account_id: str
+    order_id: str
+    reason: str
+    reasons: tuple[str, ...]
+    cause: str
+    ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortfolioEligibilityLost:
     """Conditions of portfolio margin are no longer met: the mode stays, risk may not grow."""
 
@@ -477,6 +490,7 @@ LedgerOutput = (
     | StopLossRejected
     | StopLossTriggered
     | StopLossEnded
+    | OrderRejected
     | PortfolioEligibilityLost
     | PortfolioEligibilityRestored
     | MarginTransferApproved
@@ -509,6 +523,7 @@ OUTPUT_TOPIC_OF: Final[dict[str, str]] = {
     "stop_loss_rejected": "decisions",
     "stop_loss_triggered": "decisions",
     "stop_loss_ended": "decisions",
+    "order_rejected": "decisions",
     "portfolio_eligibility_lost": "decisions",
     "portfolio_eligibility_restored": "decisions",
     "margin_transfer_approved": "decisions",

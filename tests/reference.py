@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import reference_models
@@ -489,6 +489,8 @@ class Pool:
     published: Figures = NOTHING
     episode: Episode | None = None
     episodes: int = 0
+    orders: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    """Of each open order its symbol, what is open (negative: to sell), and its price."""
     below: set[int] = field(default_factory=set)
     regime: str = ""
 
@@ -512,6 +514,10 @@ class Account:
     event_ids: dict[str, int] = field(default_factory=dict)
     newest_forgotten_ts: int = 0
     withdrawal_ids: dict[str, None] = field(default_factory=dict)
+
+
+def exposed_to(pool: Pool) -> set[str]:
+    return {*pool.positions, *(symbol for symbol, _, _ in pool.orders.values())}
 
 
 def pools_of(account: Account) -> list[Pool]:
@@ -641,32 +647,96 @@ def weigh(
 def figures(parameters: Parameters, prices: Prices, pool: Pool, mode: str) -> Figures:
     """Isolated margin is computed as cross margin is: what differs is what a pool holds."""
     worth = equity(parameters, prices, mode, pool.balances, pool.positions)
-    weights = weigh(parameters, prices, pool.positions)
-    if mode != "portfolio":
-        gross, net = (round_up_6(x) for x in gross_and_net(weights))
-        return Figures(worth, gross, gross, net, "gross")
-    model = parameters.model
-    if model is None:
-        return other_figures(parameters, prices, pool, worth, weights)
-    found = margin(weights, model.rho, model.default, model.floor, model.breakdown, model.panic)
+    worth -= sum(immediate_loss(parameters, prices, *order) for order in pool.orders.values())
+    if pool.orders:
+        found = worst_side(parameters, prices, pool, mode)
+    else:
+        found = required(parameters, prices, pool.positions, mode)
     requirement, gross, net = (round_up_6(x) for x in (found.requirement, found.gross, found.net))
     return Figures(worth, requirement, gross, net, found.regime)
 
 
-def other_figures(
+class Required(NamedTuple):
+    """Unrounded."""
+
+    requirement: float
+    gross: float
+    net: float
+    regime: str
+
+
+def required(
+    parameters: Parameters, prices: Prices, positions: Mapping[str, Position], mode: str
+) -> Required:
+    weights = weigh(parameters, prices, positions)
+    gross, net = gross_and_net(weights)
+    if mode != "portfolio":
+        return Required(gross, gross, net, "gross")
+    model = parameters.model
+    if model is None:
+        return other_margin(parameters, prices, positions, weights)
+    found = margin(weights, model.rho, model.default, model.floor, model.breakdown, model.panic)
+    return Required(found.requirement, gross, net, found.regime)
+
+
+def immediate_loss(parameters: Parameters, prices: Prices, symbol: str, lots: int, price: int) -> int:
+    """What an order would lose against the mark at the moment it fills."""
+    if symbol not in prices.marks:
+        return 0
+    return max(0, lots * (price - prices.marks[symbol])) * parameters.instruments[symbol].to_value
+
+
+def worst_side(parameters: Parameters, prices: Prices, pool: Pool, mode: str) -> Required:
+    """Of all that open orders can make of the positions, what requires most."""
+
+    def alone(symbol: str, size: int) -> float:
+        return required(parameters, prices, {symbol: Position(size)}, "cross").gross
+
+    def together(sizes: Mapping[str, int]) -> Required:
+        known = {symbol: Position(size) for symbol, size in sizes.items() if symbol in prices.marks}
+        return required(parameters, prices, known, mode)
+
+    bought = {symbol: position.size for symbol, position in pool.positions.items()}
+    sold = dict(bought)
+    for symbol, lots, _ in pool.orders.values():
+        side = bought if lots > 0 else sold
+        side[symbol] = side.get(symbol, 0) + lots
+    symbols = sorted(bought | sold)
+    bought, sold = ({symbol: side.get(symbol, 0) for symbol in symbols} for side in (bought, sold))
+    known = [symbol for symbol in symbols if symbol in prices.marks]
+    larger = {
+        symbol: max((bought[symbol], sold[symbol]), key=lambda size: alone(symbol, size)) for symbol in known
+    }
+    plain = together(larger)
+    if mode != "portfolio":
+        return plain
+    moving = [symbol for symbol in known if bought[symbol] != sold[symbol]]
+    moving.sort(key=lambda symbol: (-alone(symbol, larger[symbol]), symbol))
+    choices = []
+    for symbol in known:
+        if symbol in moving[5:]:
+            continue
+        choices.append([(symbol, bought[symbol])])
+        if symbol in moving[:5]:
+            sides = [0, sold[symbol]] if bought[symbol] > 0 > sold[symbol] else [sold[symbol]]
+            choices[-1] += [(symbol, size) for size in sides]
+    worst = max((together(dict(sizes)) for sizes in product(*choices)), key=lambda one: one.requirement)
+    charged = in_order([alone(symbol, larger[symbol]) for symbol in moving[5:]])
+    return worst._replace(requirement=worst.requirement + charged, gross=plain.gross)
+
+
+def other_margin(
     parameters: Parameters,
     prices: Prices,
-    pool: Pool,
-    worth: int,
+    positions: Mapping[str, Position],
     weights: Sequence[WeightedPosition],
-) -> Figures:
-    gross, net = (round_up_6(x) for x in gross_and_net(weights))
+) -> Required:
     held = [
-        (underlying, position_value(parameters, prices, symbol, pool.positions[symbol]), abs(weight))
+        (underlying, position_value(parameters, prices, symbol, positions[symbol]), abs(weight))
         for symbol, underlying, weight in weights
     ]
     found = reference_models.verdict(held, parameters.model_row)
-    return Figures(worth, round_up_6(found.requirement), gross, net, found.regime)
+    return Required(found.requirement, *gross_and_net(weights), found.regime)
 
 
 def below(found: Figures, ratio: int) -> bool:
@@ -809,6 +879,8 @@ class Reference:
             "deposit_received": self._balance_changed,
             "balance_adjusted": self._balance_changed,
             "withdrawal_requested": self._withdrawal_requested,
+            "order_opened": self._order_opened,
+            "order_closed": self._order_closed,
             "trade_executed": self._trade_executed,
             "margin_transferred": self._margin_transferred,
             "alert_threshold_set": self._alert_threshold_set,
@@ -913,7 +985,7 @@ class Reference:
         instrument = self._instrument(event)
         symbol, mark = instrument.symbol, scaled(event["price"], instrument.price_precision)
         said = self._receive(("symbol", symbol), mark, instrument.price_precision, event["ts"])
-        return said + self._examine_where(lambda pool: symbol in pool.positions, event["ts"])
+        return said + self._examine_where(lambda pool: symbol in exposed_to(pool), event["ts"])
 
     def _index_price(self, event: Event) -> list[Output]:
         asset, index = self._asset(event).name, scaled(event["price"], 8)
@@ -986,7 +1058,7 @@ class Reference:
             and balance
             and (balance < 0 or not only_debt_counts(self.parameters, mode, asset))
         ]
-        marks = [("symbol", symbol) for symbol in pool.positions]
+        marks = [("symbol", symbol) for symbol in exposed_to(pool)]
         return any(self._is_stale(quoted, ts) for quoted in marks + counted)
 
     def _funding_rate(self, event: Event) -> list[Output]:
@@ -1076,6 +1148,7 @@ class Reference:
         for pool in pools_of(afterwards):
             before = account.isolated.setdefault(pool.name, pool) if pool.name else account.own
             before.balances, before.positions = pool.balances, pool.positions
+            before.orders = pool.orders
         account.mode, account.eligibility_lost = mode, False
         return [about(account, "margin_mode_changed", **change)], pools_of(account)
 
@@ -1093,7 +1166,7 @@ class Reference:
         if account.eligibility_lost and not unmet:
             outputs.append(about(account, "portfolio_eligibility_restored"))
         account.eligibility_lost = bool(unmet)
-        if not unmet or account.own.positions or account.own.episode:
+        if not unmet or exposed_to(account.own) or account.own.episode:
             return outputs, []
         account.mode, account.eligibility_lost = "cross", False
         reverted = about(account, "margin_mode_changed", **{"from": "portfolio", "to": "cross"})
@@ -1104,14 +1177,17 @@ class Reference:
         after = Account(account.account_id, mode, isolated={name: Pool(name) for name in account.isolated})
         for pool in pools_of(account):
             after.own.positions.update(pool.positions)
+            after.own.orders.update(pool.orders)
             for asset, balance in pool.balances.items():
                 after.own.balances[asset] = after.own.balances.get(asset, 0) + balance
         if mode == "isolated":
             settlement = self.parameters.settlement
-            for symbol, position in after.own.positions.items():
-                after.isolated[symbol] = Pool(symbol, positions={symbol: position})
-                self._move_margin(after, symbol, max(0, self._lacking(after.isolated[symbol])))
-            after.own.positions = {}
+            for symbol in exposed_to(after.own):
+                alone = after.isolated[symbol] = Pool(symbol)
+                alone.positions = {name: held for name, held in after.own.positions.items() if name == symbol}
+                alone.orders = {name: order for name, order in after.own.orders.items() if order[0] == symbol}
+                self._move_margin(after, symbol, max(0, self._lacking(alone)))
+            after.own.positions, after.own.orders = {}, {}
             after.own.balances.setdefault(settlement, 0)
         return after
 
@@ -1143,8 +1219,9 @@ class Reference:
             pool = account.isolated.setdefault(symbol, Pool(symbol))
         before = pool.positions.get(symbol, Position()).size
         if pool.name:
-            outputs = self._fill_isolated(account, pool, signed, unit_value, fee)
+            outputs = self._fill_isolated(account, pool, signed, unit_value, fee, event.get("order_id", ""))
         else:
+            self._fill_order(pool, event.get("order_id", ""), symbol, signed)
             self._fill(pool, symbol, signed, unit_value)
             self._post(pool, self.parameters.settlement, -fee, "fees")
         after = pool.positions.get(symbol, Position()).size
@@ -1161,6 +1238,46 @@ class Reference:
         if position.size:
             pool.positions[symbol] = position
         self._post(pool, self.parameters.settlement, realised, f"clearing:{symbol}")
+
+    # ---- open orders
+
+    def _order_opened(self, account: Account, event: Event) -> Decided:
+        instrument, order_id = self._instrument(event), event["order_id"]
+        quantity = scaled(event["quantity"], instrument.size_precision)
+        price = scaled(event["price"], instrument.price_precision)
+        taken = [open_id for pool in pools_of(account) for open_id in pool.orders]
+        objections = {"duplicate_order": order_id in taken, "too_many_orders": len(taken) >= 256}
+        reasons = [reason for reason, applies in objections.items() if applies]
+        if reasons:
+            return self._order_rejected(account, order_id, reasons)
+        symbol, lots = instrument.symbol, quantity if event["side"] == "buy" else -quantity
+        if account.mode != "isolated":
+            account.own.orders[order_id] = (symbol, lots, price)
+            return [], [account.own]
+        pool = account.isolated.setdefault(symbol, Pool(symbol))
+        before = self._lacking(pool)
+        pool.orders[order_id] = (symbol, lots, price)
+        moved = self._top_up(account, pool, before)
+        return moved, [account.own, pool] if moved else [pool]
+
+    def _order_closed(self, account: Account, event: Event) -> Decided:
+        for pool in pools_of(account):
+            if pool.orders.pop(event["order_id"], None):
+                moved = self._return_margin(account, pool)
+                return moved, [account.own, pool] if moved else [pool]
+        return self._order_rejected(account, event["order_id"], ["unknown_order"])
+
+    def _order_rejected(self, account: Account, order_id: str, reasons: list[str]) -> Decided:
+        why = {"reason": reasons[0], "reasons": reasons}
+        return [about(account, "order_rejected", order_id=order_id, **why)], []
+
+    def _fill_order(self, pool: Pool, order_id: str, symbol: str, signed: int) -> None:
+        ordered, lots, price = pool.orders.get(order_id, ("", 0, 0))
+        if ordered == symbol and lots * signed > 0:
+            left = max(0, abs(lots) - abs(signed)) * (1 if lots > 0 else -1)
+            pool.orders[order_id] = (symbol, left, price)
+            if not left:
+                del pool.orders[order_id]
 
     # ---- alerts
 
@@ -1258,13 +1375,14 @@ class Reference:
     # ---- isolated positions
 
     def _fill_isolated(
-        self, account: Account, pool: Pool, signed: int, unit_value: int, fee: int
+        self, account: Account, pool: Pool, signed: int, unit_value: int, fee: int, order_id: str
     ) -> list[Output]:
         """As two fills, one that closes and one that opens: between them nothing is owed and nothing held."""
         size = pool.positions.get(pool.name, Position()).size
         closing = max(-abs(size), -abs(signed)) if size * signed < 0 else 0
         closing = closing if size > 0 else -closing
         before = self._lacking(pool)
+        self._fill_order(pool, order_id, pool.name, signed)
         self._post(pool, self.parameters.settlement, -fee, "fees")
         if closing:
             self._fill(pool, pool.name, closing, unit_value)
@@ -1273,10 +1391,14 @@ class Reference:
             before = self._lacking(pool)
         if signed != closing:
             self._fill(pool, pool.name, signed - closing, unit_value)
-            added, free = self._lacking(pool) - max(0, before), self._free(account)
-            if pool.episode is None and min(added, free) > 0:
-                outputs.append(self._allocate(account, pool, min(added, free)))
+            outputs += self._top_up(account, pool, before)
         return outputs + self._return_margin(account, pool)
+
+    def _top_up(self, account: Account, pool: Pool, before: int) -> list[Output]:
+        added, free = self._lacking(pool) - max(0, before), self._free(account)
+        if pool.episode or min(added, free) <= 0:
+            return []
+        return [self._allocate(account, pool, min(added, free))]
 
     def _make_good(self, account: Account, pool: Pool) -> list[Output]:
         settlement = self.parameters.settlement
@@ -1289,7 +1411,7 @@ class Reference:
 
     def _return_margin(self, account: Account, pool: Pool) -> list[Output]:
         left = pool.balances.get(self.parameters.settlement, 0)
-        idle = pool.name and not pool.positions and not pool.episode
+        idle = pool.name and not exposed_to(pool) and not pool.episode
         return [self._allocate(account, pool, -left)] if idle and left > 0 else []
 
     def _allocate(self, account: Account, pool: Pool, amount: int) -> Output:
@@ -1437,7 +1559,8 @@ class Reference:
             share = min(UNIT, share + self.parameters.step)
             lots = self._closing(pool, share)
             left = {symbol: Position(held.size + lots[symbol]) for symbol, held in pool.positions.items()}
-            rest = Pool(positions={symbol: held for symbol, held in left.items() if held.size})
+            still = {symbol: held for symbol, held in left.items() if held.size}
+            rest = Pool(positions=still, orders=pool.orders)
             required = self._figures(rest, account.mode).requirement
             then = found._replace(equity=found.equity - owed, requirement=required)
             if not below(then, self.parameters.target_ratio):

@@ -27,6 +27,8 @@ ACCOUNT_EVENTS: dict[str, dict[str, Any]] = {
     "balance_adjusted": {"asset": "USDT", "amount": "-1", "reason": "x"},
     "withdrawal_requested": {"withdrawal_id": "w", "asset": "USDT", "amount": "1"},
     "margin_transferred": {"symbol": "BTC-PERP", "amount": "1"},
+    "order_opened": {"order_id": "o", "symbol": "BTC-PERP", "side": "buy", "quantity": "1", "price": "1"},
+    "order_closed": {"order_id": "o"},
     "alert_threshold_set": {"ratio": "2"},
     "alert_threshold_cleared": {"ratio": "2"},
     "stop_loss_placed": STOP,

@@ -87,6 +87,17 @@ def test_an_open_liquidation_is_in_the_fork() -> None:
     assert world.state.episodes[0].remaining
 
 
+def test_open_orders_are_in_the_fork() -> None:
+    world = World()
+    world.deposit("bob", "1")
+    placed = {"order_id": "o", "symbol": "BTC-PERP", "side": "sell", "quantity": "1", "price": "9"}
+    world.say("order_opened", account_id="ann", **placed)
+    copy = fork(world.state, 1)
+    assert copy.book.orders == {0: world.state.book.orders[1]}
+    copy.book.close_order(0, "o")
+    assert world.state.book.orders[1]
+
+
 def test_all_that_a_state_remembers_is_copied_or_left_out_on_purpose() -> None:
     """Whoever adds to the state has to say here, and in `fork`, what becomes of it."""
     copied = {"rulebook", "correlations_version", "market", "book", "credentials", "episodes"}

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.book import Order
 from ledger.engine import apply
 from ledger.framing import unframe
 from ledger.repeats import REMEMBERED
@@ -248,6 +249,15 @@ def busy() -> State:
     world.buy("cyd", "BTC-PERP", "15", "100000")
     for name in ("one", "two"):
         world.say("stop_loss_placed", account_id="bob", stop_id=name, symbol="BTC-PERP", trigger_price="9")
+    for name in ("one", "two"):
+        placed = {
+            "order_id": name,
+            "symbol": "BTC-PERP",
+            "side": "sell",
+            "quantity": "0.001",
+            "price": "99999",
+        }
+        world.say("order_opened", account_id="bob", **placed)
     for ratio in ("2", "3"):
         world.say("alert_threshold_set", account_id="cyd", ratio=ratio)
     world.marks(BTC="99000")
@@ -296,6 +306,10 @@ def exchange_memories(state: State) -> None:
     state.applied, state.withdrawals = state.withdrawals, state.applied
 
 
+def orders(state: State) -> dict[str, Order]:
+    return state.book.orders[1]
+
+
 CHANGES: dict[str, Callable[[State], object]] = {
     "one row more": lambda state: state.market.marks.add(),
     "an event id": lambda state: state.applied[0].remember("another", START),
@@ -313,6 +327,13 @@ CHANGES: dict[str, Callable[[State], object]] = {
     "what was closed": lambda state: setattr(state.episodes[2], "closed_notional", 1),
     "the step of an episode": lambda state: setattr(state.episodes[2], "step", 2),
     "the clock": lambda state: setattr(state.market, "clock", START + 1),
+    "the id of an order": lambda state: orders(state).update({"three": orders(state).pop("two")}),
+    "what is open of an order": lambda state: orders(state).update({"two": Order(0, -2, 999_990)}),
+    "the price of an order": lambda state: orders(state).update({"two": Order(0, -1, 999_991)}),
+    "the instrument of an order": lambda state: orders(state).update({"two": Order(1, -1, 999_990)}),
+    "the order of orders": lambda state: turn_round(orders(state)),
+    "whose orders they are": lambda state: state.book.orders.update({0: state.book.orders.pop(1)}),
+    "no orders": lambda state: state.book.orders.clear(),
     "an alert threshold": lambda state: state.thresholds.update({2: [3 * 10**8]}),
     "no alert thresholds": lambda state: state.thresholds.clear(),
     "whose alert thresholds they are": lambda state: state.thresholds.update({1: state.thresholds.pop(2)}),

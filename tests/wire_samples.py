@@ -94,6 +94,10 @@ SAMPLES: dict[str, Event] = {
         _of_account("margin_transferred", symbol="BTC-PERP", amount="-12.5"),
         _of_account("balance_adjusted", asset="USDT", amount="-0.00000001", reason="a correction"),
         _of_account(
+            "order_opened", order_id="o-1", symbol="BTC-PERP", side="buy", quantity="2.5", price="116830.3"
+        ),
+        _of_account("order_closed", order_id="o-1"),
+        _of_account(
             "trade_executed",
             symbol="BTC-PERP",
             side="sell",
@@ -101,11 +105,12 @@ SAMPLES: dict[str, Event] = {
             price="116830.3",
             fee="-58.41",
             liquidation_id="alice/BTC-PERP:1",
+            order_id="o-1",
         ),
     ]
 }
 OPTIONAL = {
-    "trade_executed": ["liquidation_id"],
+    "trade_executed": ["liquidation_id", "order_id"],
     "risk_parameters_published": ["cross_collateral"],
     "correlations_published": ["correlation_default"],
 }
@@ -267,6 +272,15 @@ _FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "withdrawal_requested": _ACCOUNT | {"withdrawal_id": identifiers, "asset": symbols, "amount": positive},
     "margin_transferred": _ACCOUNT | {"symbol": symbols, "amount": not_zero},
     "balance_adjusted": _ACCOUNT | {"asset": symbols, "amount": not_zero, "reason": notes},
+    "order_opened": _ACCOUNT
+    | {
+        "order_id": identifiers,
+        "symbol": symbols,
+        "side": st.sampled_from(["buy", "sell"]),
+        "quantity": positive,
+        "price": positive,
+    },
+    "order_closed": _ACCOUNT | {"order_id": identifiers},
     "trade_executed": _ACCOUNT
     | {
         "symbol": symbols,
@@ -275,6 +289,7 @@ _FIELDS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "price": positive,
         "fee": decimals,
         "liquidation_id": st.none() | liquidation_ids,
+        "order_id": st.none() | identifiers,
     },
 }
 

@@ -296,6 +296,16 @@ def _happenings() -> st.SearchStrategy[Event]:
         st.builds(_stop, accounts, st.sampled_from(SYMBOLS), st.integers(60, 140), st.integers(0, 4)),
         st.builds(_threshold, accounts, st.integers(8, 40), st.just("alert_threshold_set")),
         st.builds(_threshold, accounts, st.integers(8, 40), st.just("alert_threshold_cleared")),
+        st.builds(
+            _order,
+            accounts,
+            st.sampled_from(SYMBOLS),
+            st.sampled_from(("buy", "sell")),
+            st.integers(1, 4_000),
+            st.integers(80, 120),
+            st.integers(0, 6),
+        ),
+        st.builds(_no_order, accounts, st.integers(0, 6)),
         st.builds(_no_stop, accounts, st.integers(0, 4)),
         st.builds(_fact, accounts, st.sampled_from(("account_opened", "identity_verified"))),
         _republications(),
@@ -354,7 +364,8 @@ def _trade(
         "price": _percent(MARKS[symbol], percent),
         "fee": _decimal(fee, 2),
     }
-    return event | ({"liquidation_id": liquidation_id} if liquidation_id else {})
+    filled = {"order_id": f"o-{size % 7}"} if size % 2 else {}
+    return event | filled | ({"liquidation_id": liquidation_id} if liquidation_id else {})
 
 
 def _mark(symbol: str, percent: int, age: int) -> Event:
@@ -410,6 +421,16 @@ def _stop(account: str, symbol: str, percent: int, number: int) -> Event:
 
 def _threshold(account: str, tenths: int, kind: str) -> Event:
     return {"type": kind, "account_id": account, "ratio": _decimal(tenths, 1)}
+
+
+def _order(account: str, symbol: str, side: str, size: int, percent: int, number: int) -> Event:
+    trade = _trade(account, symbol, side, size, percent, 0, None)
+    opened = {"type": "order_opened", "order_id": f"o-{number}"}
+    return {name: value for name, value in trade.items() if name != "fee"} | opened
+
+
+def _no_order(account: str, number: int) -> Event:
+    return {"type": "order_closed", "account_id": account, "order_id": f"o-{number}"}
 
 
 def _no_stop(account: str, number: int) -> Event:
@@ -525,6 +546,8 @@ def _random_happening(dice: Random) -> Event:
         lambda: _withdrawal(account, asset, dice.randint(1, 5_000), dice.randint(0, 99)),
         lambda: _mode(account, dice.choice(("cross", "portfolio", "isolated"))),
         lambda: _transfer(account, symbol, dice.randint(-2_000, 2_000)),
+        lambda: _order(account, symbol, side, size, dice.randint(95, 105), dice.randint(0, 9)),
+        lambda: _no_order(account, dice.randint(0, 9)),
         lambda: _stop(account, symbol, drift, dice.randint(0, 9)),
         lambda: _no_stop(account, dice.randint(0, 9)),
         lambda: _threshold(dice.choice(("ann", account)), dice.randint(8, 60), "alert_threshold_set"),
@@ -536,5 +559,5 @@ def _random_happening(dice: Random) -> Event:
             dice.choice(("full", "partial", "partial")),
         ),
     )
-    [happening] = dice.choices(choices, weights=(20, 30, 20, 5, 5, 3, 8, 6, 3, 5, 5, 1, 6, 1, 2))
+    [happening] = dice.choices(choices, weights=(20, 30, 20, 5, 5, 3, 8, 6, 3, 5, 4, 6, 5, 1, 6, 1, 2))
     return happening()
