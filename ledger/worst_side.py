@@ -41,7 +41,7 @@ def sides_of(held: Held, rank: tuple[int, ...]) -> list[Sides]:
     return [Sides(contract, bought.get(contract, 0), sold.get(contract, 0)) for contract in contracts]
 
 
-def largest_side(sides: Sides, margin_of: MarginOf) -> Position:
+def larger_side(sides: Sides, margin_of: MarginOf) -> Position:
     """The side that requires more on its own; bought when both require the same."""
     bought, sold = ((sides.contract, size, 0) for size in (sides.bought, sides.sold))
     return sold if margin_of([sold]).gross > margin_of([bought]).gross else bought
@@ -50,21 +50,24 @@ def largest_side(sides: Sides, margin_of: MarginOf) -> Position:
 def worst_side(held: Held, rank: tuple[int, ...], margin_of: MarginOf, *, offsets: bool) -> Requirement:
     """The requirement of positions and orders, and the gross of each instrument's larger side."""
     sides = sides_of(held, rank)
-    largest = [largest_side(each, margin_of) for each in sides]
-    plain = margin_of(largest)
+    plain = margin_of([larger_side(each, margin_of) for each in sides])
     if not offsets:
         return plain
-    alone = {position[0]: margin_of([position]).gross for position in largest}
-    moving = [each.contract for each in sides if each.bought != each.sold]
-    by_size = sorted(moving, key=lambda contract: (-alone[contract], rank[contract]))
+    moving = {each.contract: _alone(each, margin_of) for each in sides if each.bought != each.sold}
+    by_size = sorted(moving, key=lambda contract: (-moving[contract], rank[contract]))
     combined, rest = set(by_size[:MOST_COMBINED]), by_size[MOST_COMBINED:]
     choices = [_choices(each, combined) for each in sides if each.contract not in rest]
     combinations = (margin_of(positions) for positions in product(*choices))
     worst = max(combinations, key=lambda margin: margin.requirement)  # the first of equals
     charged = 0.0
     for contract in rest:
-        charged += alone[contract]
+        charged += moving[contract]
     return worst._replace(gross=plain.gross, requirement=worst.requirement + charged)
+
+
+def _alone(sides: Sides, margin_of: MarginOf) -> float:
+    """What the worse side requires when there is nothing else."""
+    return max(margin_of([(sides.contract, size, 0)]).requirement for size in (sides.bought, sides.sold))
 
 
 def _choices(sides: Sides, combined: set[int]) -> list[Position]:

@@ -710,8 +710,12 @@ def worst_side(parameters: Parameters, prices: Prices, pool: Pool, mode: str) ->
     plain = together(larger)
     if mode != "portfolio":
         return plain
-    moving = [symbol for symbol in known if bought[symbol] != sold[symbol]]
-    moving.sort(key=lambda symbol: (-alone(symbol, larger[symbol]), symbol))
+    worse = {
+        symbol: max(together({symbol: size}).requirement for size in (bought[symbol], sold[symbol]))
+        for symbol in known
+        if bought[symbol] != sold[symbol]
+    }
+    moving = sorted(worse, key=lambda symbol: (-worse[symbol], symbol))
     choices = []
     for symbol in known:
         if symbol in moving[5:]:
@@ -721,7 +725,7 @@ def worst_side(parameters: Parameters, prices: Prices, pool: Pool, mode: str) ->
             sides = [0, sold[symbol]] if bought[symbol] > 0 > sold[symbol] else [sold[symbol]]
             choices[-1] += [(symbol, size) for size in sides]
     worst = max((together(dict(sizes)) for sizes in product(*choices)), key=lambda one: one.requirement)
-    charged = in_order([alone(symbol, larger[symbol]) for symbol in moving[5:]])
+    charged = in_order([worse[symbol] for symbol in moving[5:]])
     return worst._replace(requirement=worst.requirement + charged, gross=plain.gross)
 
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from ledger.book import Held
 from ledger.orders import MOST_ORDERS
-from ledger.rulebook import Rulebook
 from ledger.valuation import Figures, figures_of
 from ledger.worst_side import MOST_COMBINED
+from schemas.events import Mode
 from schemas.refusals import Reason
-from worlds import Output, World, flat_rate, instrument, model, of_type, only
+from worlds import Output, World, flat_rate, instrument, model, of_type, only, scenario_model, spread_model
 
 COMPUTED, REJECTED, ALLOCATED = "margin_requirement_computed", "order_rejected", "margin_allocated"
 BTC, ETH, DOGE = "BTC-PERP", "ETH-PERP", "DOGE-PERP"
@@ -262,44 +262,63 @@ def test_orders_go_with_their_account_from_mode_to_mode() -> None:
 NAMES = [f"{letter}-PERP" for letter in "ABCDEFGH"]
 
 
-def many() -> World:
+MODELS = {
+    "netting": model(correlation=[{"a": "A", "b": "B", "rho": "0.9"}], correlation_default="0.3"),
+    "spread": spread_model(("A", "B", "0.8"), ("A", "C", "0.5"), ("B", "C", "0.6"), ("C", "D", "0.9")),
+    "scenario": scenario_model(
+        scenarios=[
+            {"name": "down", "move": "-1", "weight": "1"},
+            {"name": "up", "move": "1", "weight": "0.8"},
+            {"name": "apart", "move": "0", "weight": "0.5", "moves": [{"underlying": "A", "move": "-1"}]},
+        ],
+        terms=[scenario_model()["terms"][0] | {"underlyings": ["A", "B"]}],
+        groups=[{"name": "majors", "underlyings": ["A", "B"], "offset": "0.75"}],
+    ),
+}
+
+
+def many(kind: str = "netting") -> World:
     """Eight instruments, all at a mark of 100."""
-    correlated = model(correlation=[{"a": "A", "b": "B", "rho": "0.9"}], correlation_default="0.3")
     rules = [instrument(name, 0, 0, "0:0.01", "5000:0.03") for name in NAMES]
-    world = World(flat_rate(instruments=rules, model=correlated))
+    world = World(flat_rate(instruments=rules, model=MODELS[kind]))
     for name in NAMES:
         world.say("mark_price", symbol=name, price="100")
     return world
 
 
-WORLD = many()
+WORLDS = {kind: many(kind) for kind in MODELS}
 SIZES = st.integers(-90, 90)
 POSITIONS = st.dictionaries(st.integers(0, 7), SIZES.filter(bool), max_size=5)
 ORDERS = st.lists(st.tuples(st.integers(0, 7), SIZES.filter(bool)), min_size=1, max_size=6)
 
 
-def figures(positions: dict[int, int], orders: list[tuple[int, int]], mode: str = "portfolio") -> Figures:
+def figures(
+    positions: dict[int, int],
+    orders: list[tuple[int, int]],
+    mode: Mode = "portfolio",
+    kind: str = "netting",
+) -> Figures:
     held = Held(
         [(contract, positions[contract], 0) for contract in sorted(positions)],
         [],
         [(contract, lots, 100) for contract, lots in orders],
     )
-    rules: Rulebook = WORLD.state.rules
-    return figures_of(held, WORLD.state.market, rules, "portfolio" if mode == "portfolio" else "cross")
+    state = WORLDS[kind].state
+    return figures_of(held, state.market, state.rules, mode)
 
 
-@pytest.mark.parametrize("mode", ["cross", "portfolio"])
+@pytest.mark.parametrize(("mode", "kind"), [("cross", "netting"), *(("portfolio", kind) for kind in MODELS)])
 @given(POSITIONS, ORDERS, st.data())
 def test_whatever_fills_no_more_is_required_than_was_before(
-    mode: str, positions: dict[int, int], orders: list[tuple[int, int]], data: st.DataObject
+    mode: Mode, kind: str, positions: dict[int, int], orders: list[tuple[int, int]], data: st.DataObject
 ) -> None:
-    before = figures(positions, orders, mode).requirement
+    before = figures(positions, orders, mode, kind).requirement
     after = dict(positions)
     for contract, lots in orders:
         filled = data.draw(st.integers(min(lots, 0), max(lots, 0)))
         after[contract] = after.get(contract, 0) + filled
     left = {contract: size for contract, size in after.items() if size}
-    assert figures(left, [], mode).requirement <= before + 1  # one millionth, for rounding
+    assert figures(left, [], mode, kind).requirement <= before + 1  # one millionth, for rounding
 
 
 @given(POSITIONS, ORDERS)
@@ -312,8 +331,10 @@ def test_orders_never_require_less_and_never_more_than_gross(
     assert found.gross == figures(positions, orders, "cross").requirement
 
 
-def test_instruments_beyond_the_largest_are_charged_on_their_own() -> None:
+@pytest.mark.parametrize("kind", MODELS)
+def test_instruments_beyond_the_largest_are_charged_on_their_own(kind: str) -> None:
     orders = [(number, 10 + number) for number in range(8)]
-    together = figures({}, orders[-MOST_COMBINED:]).requirement
-    alone = sum(figures({}, [order]).requirement for order in orders[:-MOST_COMBINED])
-    assert figures({}, orders).requirement == together + alone
+    each = sorted((figures({}, [order], kind=kind).requirement, order) for order in orders)
+    smallest, largest = each[:-MOST_COMBINED], each[-MOST_COMBINED:]
+    together = figures({}, sorted(order for _, order in largest), kind=kind).requirement
+    assert figures({}, orders, kind=kind).requirement == together + sum(alone for alone, _ in smallest)
