@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from ledger.arithmetic import multiply_divide_truncate
 from ledger.holdings import NONE, Balances, Positions
+from ledger.open_orders import OpenOrders
 from ledger.rulebook import Rulebook
 from ledger.table import AmountColumn, Column
 from schemas.events import Mode
@@ -104,14 +105,6 @@ class Pools:
         }
 
 
-class Order(NamedTuple):
-    """What is open of an order: signed lots (negative: to sell), and its price in ticks."""
-
-    contract: int
-    lots: int
-    price: int
-
-
 class Held(NamedTuple):
     """What is margined together, as plain values: a pool's holdings, or what they would be."""
 
@@ -128,7 +121,7 @@ class Book:
         self.pools = Pools()
         self.positions = Positions()
         self.balances = Balances()
-        self.orders: dict[int, dict[str, Order]] = {}  # open orders by pool, in order of opening
+        self.orders = OpenOrders()
         self.house: defaultdict[tuple[str, str], int] = defaultdict(int)  # (ledger, asset or symbol)
 
     def open_account(self, name: str) -> int:
@@ -198,47 +191,16 @@ class Book:
         return Held(
             [(positions.item[row], positions.size[row], positions.cost[row]) for row in positions.rows(pool)],
             [(balances.item[row], balances.amount[row]) for row in balances.rows(pool)],
-            list(self.orders.get(pool, {}).values()),
+            list(self.orders.of(pool).values()),
         )
 
     def is_idle(self, pool: int) -> bool:
         """Whether the pool has neither a position nor an open order."""
-        return self.is_flat(pool) and pool not in self.orders
+        return self.is_flat(pool) and not self.orders.of(pool)
 
     def pools_exposed_to(self, contract: int) -> list[int]:
         """The pools with a position or an open order in an instrument, in ascending order."""
-        pools = set(self.positions.pools_holding(contract))
-        for pool, orders in self.orders.items():
-            if any(order.contract == contract for order in orders.values()):
-                pools.add(pool)
-        return sorted(pools)
-
-    def open_order(self, pool: int, order_id: str, order: Order) -> None:
-        """An order stands in the exchange's book."""
-        self.orders.setdefault(pool, {})[order_id] = order
-
-    def close_order(self, pool: int, order_id: str) -> None:
-        """An order of the pool stands there no longer."""
-        del self.orders[pool][order_id]
-        if not self.orders[pool]:
-            del self.orders[pool]
-
-    def fill_order(self, pool: int, order_id: str | None, contract: int, lots: int) -> None:
-        """Take a fill off an open order, if it is one of this instrument and side."""
-        order = None if order_id is None else self.orders.get(pool, {}).get(order_id)
-        if order_id is None or order is None or order.contract != contract or order.lots * lots < 0:
-            return
-        if abs(lots) >= abs(order.lots):
-            self.close_order(pool, order_id)
-        else:
-            self.orders[pool][order_id] = order._replace(lots=order.lots - lots)
-
-    def hand_over_orders(self, source: int, target: int, contract: int) -> None:
-        """Move the open orders in an instrument to another pool."""
-        for order_id, order in list(self.orders.get(source, {}).items()):
-            if order.contract == contract:
-                self.close_order(source, order_id)
-                self.open_order(target, order_id, order)
+        return sorted({*self.positions.pools_holding(contract), *self.orders.pools_in(contract)})
 
     def is_flat(self, pool: int) -> bool:
         """Whether the pool has no position."""

@@ -16,13 +16,13 @@ from ledger.eligibility import EXPERIENCE_ATTESTED, IDENTITY_VERIFIED, SECURITY_
 from ledger.examination import examine
 from ledger.fills import book_trade
 from ledger.freshness import notice_stale
-from ledger.isolation import decide_transfer
 from ledger.modes import decide_mode
 from ledger.orders import close_order, open_order
 from ledger.pricing import Priced, charge_funding, charge_interest, set_index, set_mark
 from ledger.standing import review
 from ledger.state import State
 from ledger.stops import cancel_stop, place_stop
+from ledger.transfers import decide_transfer
 from ledger.withdrawals import decide_withdrawal
 from schemas.events import (
     AccountEvent,

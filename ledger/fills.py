@@ -52,7 +52,7 @@ def _end_stops(state: State, pool: int, contract: int, before: int, cause: Cause
 
 
 def _fill(state: State, pool: int, fill: Fill) -> Booked:
-    state.book.fill_order(pool, fill.order_id, fill.contract, fill.lots)
+    state.book.orders.fill(pool, fill.order_id, fill.contract, fill.lots)
     state.book.trade(pool, fill.contract, fill.lots, fill.price, state.rules)
     state.book.pay(pool, state.rules.settlement, -fill.fee, FEES, state.rules)
     return touching([pool])

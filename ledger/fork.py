@@ -48,8 +48,8 @@ def _copy_pool(state: State, pool: int, copy: State, number: int) -> None:
     _copy_row(state.book.pools.columns(), pool, copy.book.pools.columns(), number, but=places)
     _copy_holdings(state.book.positions, pool, copy.book.positions, number, state.rules.contract_rank)
     _copy_holdings(state.book.balances, pool, copy.book.balances, number, state.rules.asset_rank)
-    if pool in state.book.orders:
-        copy.book.orders[number] = dict(state.book.orders[pool])
+    for order_id, order in state.book.orders.of(pool).items():
+        copy.book.orders.open(number, order_id, order)
     if pool in state.below:
         copy.below[number] = list(state.below[pool])
     episode = state.episodes.get(pool)

@@ -9,7 +9,7 @@ from ledger.book import MODES, Held
 from ledger.booking import Booked, Booking, touching, touching_nothing
 from ledger.eligibility import unmet_conditions
 from ledger.freshness import holds_stale
-from ledger.isolation import (
+from ledger.regrouping import (
     Share,
     free_after_split,
     held_together,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from ledger.book import Order
 from ledger.booking import Booked, Booking, Cause, touching, touching_nothing
 from ledger.isolation import pool_for, reserve, return_collateral
+from ledger.open_orders import Order
 from ledger.state import State
 from schemas.events import OrderClosed, OrderOpened
 from schemas.outputs import LedgerOutput, OrderRejected
@@ -29,7 +29,7 @@ def open_order(state: State, event: OrderOpened) -> Booking:
         pool, cause = pool_for(state, account, contract), Cause(event.event_id, event.ts)
         if state.book.pools.is_isolated(pool):
             return _touching(state, pool, reserve(state, pool, event.order_id, order, cause))
-        state.book.open_order(pool, event.order_id, order)
+        state.book.orders.open(pool, event.order_id, order)
         return touching([pool])
 
     return book
@@ -40,8 +40,8 @@ def close_order(state: State, event: OrderClosed) -> Booking:
 
     def book(account: int) -> Booked:
         for pool in state.book.pools_of(account):
-            if event.order_id in state.book.orders.get(pool, {}):
-                state.book.close_order(pool, event.order_id)
+            if event.order_id in state.book.orders.of(pool):
+                state.book.orders.close(pool, event.order_id)
                 returned = return_collateral(state, pool, Cause(event.event_id, event.ts))
                 return _touching(state, pool, list(returned))
         return touching_nothing(_rejected(event, ["unknown_order"]))
@@ -56,7 +56,7 @@ def _touching(state: State, pool: int, moved: list[LedgerOutput]) -> Booked:
 
 def _reasons(state: State, account: int, order_id: str) -> list[str]:
     pools = state.book.pools_of(account)
-    open_ids = [open_id for pool in pools for open_id in state.book.orders.get(pool, {})]
+    open_ids = [open_id for pool in pools for open_id in state.book.orders.of(pool)]
     conditions = {
         "duplicate_order": order_id not in open_ids,
         "too_many_orders": len(open_ids) < MOST_ORDERS,

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from ledger.book import Order
 from ledger.framing import frame, framed_hash, unframe
 from ledger.liquidation import Episode
+from ledger.open_orders import Order
 from ledger.repeats import RecentIds
 from ledger.rulebook import compile_rulebook
 from ledger.state import State, Stop
@@ -96,7 +96,7 @@ def _facts(state: State) -> dict[str, Any]:
         ],
         "orders": [
             [pool, [[order_id, *order] for order_id, order in orders.items()]]
-            for pool, orders in sorted(state.book.orders.items())
+            for pool, orders in sorted(state.book.orders.by_pool.items())
         ],
         "episodes": [
             [
@@ -124,7 +124,7 @@ def _restore_facts(state: State, facts: dict[str, Any]) -> None:
         _amounts(state)[name].wide = dict(cells)
     state.credentials.volume_by_day = [dict(days) for days in facts["volume_by_day"]]
     state.thresholds, state.below = dict(facts["thresholds"]), dict(facts["below"])
-    state.book.orders = {
+    state.book.orders.by_pool = {
         pool: {order_id: Order(*order) for order_id, *order in orders} for pool, orders in facts["orders"]
     }
     state.stops = {

@@ -9,9 +9,9 @@ from ledger.bands import BANDS, REQUIREMENT_SCALE, margin_ratio
 from ledger.book import MODES
 from ledger.collateral import asset_value, haircut
 from ledger.comparison import Standing, compare
-from ledger.isolation import held_together
 from ledger.liquidation_price import LiquidationPrices, liquidation_prices
 from ledger.margin import Exposure
+from ledger.regrouping import held_together
 from ledger.state import State
 from ledger.valuation import Figures, evaluate, exposure_of
 from schemas.units import (

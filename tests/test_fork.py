@@ -93,9 +93,9 @@ def test_open_orders_are_in_the_fork() -> None:
     placed = {"order_id": "o", "symbol": "BTC-PERP", "side": "sell", "quantity": "1", "price": "9"}
     world.say("order_opened", account_id="ann", **placed)
     copy = fork(world.state, 1)
-    assert copy.book.orders == {0: world.state.book.orders[1]}
-    copy.book.close_order(0, "o")
-    assert world.state.book.orders[1]
+    assert copy.book.orders.of(0) == world.state.book.orders.of(1)
+    copy.book.orders.close(0, "o")
+    assert world.state.book.orders.of(1)
 
 
 def test_all_that_a_state_remembers_is_copied_or_left_out_on_purpose() -> None:

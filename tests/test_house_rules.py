@@ -38,7 +38,8 @@ CLOCKS_AND_CHANCE = frozenset(
 LIBRARY_REDUCTIONS = frozenset("dot einsum fastmath inner linalg matmul tensordot vdot".split())
 FLOAT_ROOMS = ("ledger", "schemas")
 FLOAT_FILES = frozenset(
-    f"ledger/{name}.py" for name in ("arithmetic", "correlation", "kernel", "margin", "rulebook")
+    f"ledger/{name}.py"
+    for name in ("arithmetic", "correlation", "kernel", "margin", "rulebook", "worst_side")
 ) | frozenset(f"ledger/models/{name}.py" for name in ("compilation", "netting", "scenario", "spread"))
 
 

@@ -16,6 +16,10 @@ TRIGGERED, COMPLETED, DRAWN = "liquidation_triggered", "liquidation_completed", 
 APPROVED, REJECTED, ALLOCATED = "margin_transfer_approved", "margin_transfer_rejected", "margin_allocated"
 BTC, ETH = "BTC-PERP", "ETH-PERP"
 DOLLAR = 10**8
+EXPOSING = {
+    *("trade_executed", "order_opened", "order_closed"),
+    *("mark_price", "funding_rate", "risk_parameters_published"),
+}
 
 
 def isolated(equity: str = "10000", **changes: Any) -> World:
@@ -289,8 +293,8 @@ def test_what_a_position_loses_never_touches_the_rest(history: list[Event]) -> N
         for told in of_type(outputs, ALLOCATED):
             account = told["account_id"]
             given_away[account] = given_away.get(account, Fraction()) + Fraction(told["amount"])
-            assert Fraction(told["amount"]) < 0 or event["type"] == "trade_executed"
-        if event["type"] in {"trade_executed", "mark_price", "funding_rate", "risk_parameters_published"}:
+            assert Fraction(told["amount"]) < 0 or event["type"] in {"trade_executed", "order_opened"}
+        if event["type"] in EXPOSING:
             for account, balance in own_balances(world).items():
                 moved = Fraction(before[account] - balance, DOLLAR)
                 assert moved == given_away.get(account, 0)

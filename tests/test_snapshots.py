@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.book import Order
 from ledger.engine import apply
 from ledger.framing import unframe
+from ledger.open_orders import Order
 from ledger.repeats import REMEMBERED
 from ledger.snapshots import dump, parameters_in, restore, state_hash
 from ledger.state import State, Stop
@@ -306,8 +306,12 @@ def exchange_memories(state: State) -> None:
     state.applied, state.withdrawals = state.withdrawals, state.applied
 
 
+def move_orders(state: State) -> None:
+    state.book.orders.by_pool[0] = state.book.orders.by_pool.pop(1)
+
+
 def orders(state: State) -> dict[str, Order]:
-    return state.book.orders[1]
+    return state.book.orders.by_pool[1]
 
 
 CHANGES: dict[str, Callable[[State], object]] = {
@@ -332,8 +336,8 @@ CHANGES: dict[str, Callable[[State], object]] = {
     "the price of an order": lambda state: orders(state).update({"two": Order(0, -1, 999_991)}),
     "the instrument of an order": lambda state: orders(state).update({"two": Order(1, -1, 999_990)}),
     "the order of orders": lambda state: turn_round(orders(state)),
-    "whose orders they are": lambda state: state.book.orders.update({0: state.book.orders.pop(1)}),
-    "no orders": lambda state: state.book.orders.clear(),
+    "whose orders they are": move_orders,
+    "no orders": lambda state: state.book.orders.by_pool.clear(),
     "an alert threshold": lambda state: state.thresholds.update({2: [3 * 10**8]}),
     "no alert thresholds": lambda state: state.thresholds.clear(),
     "whose alert thresholds they are": lambda state: state.thresholds.update({1: state.thresholds.pop(2)}),
