@@ -112,6 +112,11 @@ class Held(NamedTuple):
     balances: list[tuple[int, int]]  # (asset, balance), in the order of names
     orders: Sequence[tuple[int, int, int]] = ()  # open: (instrument, signed lots, price)
 
+    def of(self, contract: int) -> Held:
+        """The position and the orders in one instrument, without balances."""
+        positions = [position for position in self.positions if position[0] == contract]
+        return Held(positions, [], [order for order in self.orders if order[0] == contract])
+
 
 class Book:
     """Who holds what. Amounts are exact integers at the precision their asset or instrument declares."""

@@ -60,7 +60,8 @@ def _together(held: Held, market: Market, rules: Rulebook, mode: Mode, gross: in
 
 
 def _isolated(held: Held, market: Market, rules: Rulebook) -> Standing:
-    alone = [_on_its_own(position, market, rules) for position in held.positions]
+    contracts = dict.fromkeys(contract for contract, _, _ in [*held.positions, *held.orders])
+    alone = [_on_its_own(held.of(contract), market, rules) for contract in contracts]
     figures = [figures_of(part, market, rules, "isolated") for part in alone]
     requirement = sum(found.requirement for found in figures)
     ratios = [margin_ratio(found.equity, found.requirement) for found in figures]
@@ -77,10 +78,10 @@ def _isolated(held: Held, market: Market, rules: Rulebook) -> Standing:
     )
 
 
-def _on_its_own(position: tuple[int, int, int], market: Market, rules: Rulebook) -> Held:
-    bare: Figures = figures_of(Held([position], []), market, rules, "isolated")
+def _on_its_own(part: Held, market: Market, rules: Rulebook) -> Held:
+    bare: Figures = figures_of(part, market, rules, "isolated")
     needed = max(0, bare.initial * REQUIREMENT_SCALE - bare.equity)
-    return Held([position], [(rules.settlement, needed)])
+    return part._replace(balances=[(rules.settlement, needed)])
 
 
 def _efficiency(gross: int, requirement: int) -> int | None:

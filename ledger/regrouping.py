@@ -27,9 +27,7 @@ def shares_of(state: State, held: Held) -> list[Share]:
 
 
 def _share(state: State, held: Held, contract: int) -> Share:
-    positions = [position for position in held.positions if position[0] == contract]
-    orders = [order for order in held.orders if order[0] == contract]
-    alone = figures_of(Held(positions, [], orders), state.market, state.rules, "isolated")
+    alone = figures_of(held.of(contract), state.market, state.rules, "isolated")
     lacking = alone.initial * REQUIREMENT_SCALE - alone.equity
     return Share(contract, alone.requirement, max(0, lacking))
 

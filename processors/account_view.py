@@ -16,6 +16,7 @@ from ledger.state import State
 from ledger.valuation import Figures, evaluate, exposure_of
 from schemas.units import (
     INDEX_PRECISION,
+    RATE_PRECISION,
     RATIO_PRECISION,
     REQUIREMENT_PRECISION,
     SETTLEMENT_PRECISION,
@@ -43,9 +44,39 @@ def view_account(state: State, account_id: str) -> View:
         "isolated": [
             {"pool": state.pool_name(pool)} | _pool(state, pool)
             for pool in isolated
-            if not state.book.is_flat(pool) or pool in state.episodes
+            if not state.book.is_idle(pool) or pool in state.episodes
+        ],
+        "orders": [row for pool in (own, *isolated) for row in _orders(state, pool)],
+        "stop_losses": _stop_losses(state, account),
+        "alert_thresholds": [
+            format_units(ratio, RATE_PRECISION) for ratio in state.thresholds.get(account, [])
         ],
     }
+
+
+def _orders(state: State, pool: int) -> list[View]:
+    rows: list[View] = []
+    for order_id, order in state.book.orders.of(pool).items():
+        terms = state.rules.contracts[order.contract]
+        rows.append(
+            {
+                "order_id": order_id,
+                "symbol": terms.symbol,
+                "side": "buy" if order.lots > 0 else "sell",
+                "quantity": format_units(abs(order.lots), terms.size_precision),
+                "price": format_units(order.price, terms.price_precision),
+            }
+        )
+    return rows
+
+
+def _stop_losses(state: State, account: int) -> list[View]:
+    rows: list[View] = []
+    for stop_id, stop in state.stops.get(account, {}).items():
+        terms = state.rules.contracts[stop.contract]
+        price = format_units(stop.trigger_price, terms.price_precision)
+        rows.append({"stop_id": stop_id, "symbol": terms.symbol, "trigger_price": price})
+    return rows
 
 
 def _number(state: State, account_id: str) -> int:

@@ -193,6 +193,31 @@ def test_account_shows_isolated_positions_as_pools_of_their_own() -> None:
     assert "size" in margin_ledger("what-if", "cyd", "--data", "ledger").stdout
 
 
+def test_account_shows_what_stands_open_and_what_is_watched() -> None:
+    placed = {"account_id": "ann", "symbol": "BTC-PERP"}
+    order = {"order_id": "o-1", "side": "sell", "quantity": "0.5", "price": "200000"}
+    asked = [
+        {"type": "order_opened", "event_id": "a-1", "ts": START + 99} | placed | order,
+        {"type": "stop_loss_placed", "event_id": "a-2", "ts": START + 99, "stop_id": "s-1"}
+        | placed
+        | {"trigger_price": "9"},
+        {
+            "type": "alert_threshold_set",
+            "event_id": "a-3",
+            "ts": START + 99,
+            "account_id": "ann",
+            "ratio": "2",
+        },
+    ]
+    run_ledger([*HISTORY[:24], *asked])
+    view = account_json("ann")
+    assert view["orders"] == [{"order_id": "o-1", "symbol": "BTC-PERP"} | order]
+    assert view["stop_losses"] == [{"stop_id": "s-1", "symbol": "BTC-PERP", "trigger_price": "9"}]
+    assert "2" in view["alert_thresholds"]
+    shown = margin_ledger("account", "ann", "--data", "ledger").stdout
+    assert all(word in shown for word in ("Open orders", "o-1", "Stop-losses", "s-1", "told when"))
+
+
 def test_account_can_be_compared_under_every_mode() -> None:
     run_ledger(HISTORY[:24])
     view = account_json("ann", "--compare")

@@ -14,7 +14,7 @@ from processors.cli.console import Place, json_option, out, place_options, print
 from processors.cli.moments import account_moment, moment_options
 
 _MONEY = ("equity", "requirement", "initial", "gross", "net", "withdrawable")
-_NAMES = ("symbol", "asset", "band", "liquidation_id")
+_NAMES = ("symbol", "asset", "band", "liquidation_id", "order_id", "stop_id", "side")
 _HEADINGS = {
     "entry_price": "entry",
     "mark_price": "mark",
@@ -74,6 +74,11 @@ def _show(view: View) -> None:
     _print_rows("Balances", view["balances"])
     if view["isolated"]:
         _print_rows("Isolated positions", [_isolated_row(pool) for pool in view["isolated"]])
+    for title, rows in (("Open orders", view["orders"]), ("Stop-losses", view["stop_losses"])):
+        if rows:
+            _print_rows(title, rows)
+    if view["alert_thresholds"]:
+        out.print(f"told when the ratio crosses {', '.join(view['alert_thresholds'])}")
     if view["liquidation_id"]:
         out.print(f"liquidation {view['liquidation_id']} is open", style="bold red")
 
