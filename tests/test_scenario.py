@@ -172,14 +172,13 @@ def test_a_share_is_what_a_little_more_of_the_position_would_add(pool: Pool, pla
 
 
 @given(pools())
-def test_the_figures_equal_the_reference(pool: Pool) -> None:
+def test_the_figures_equal_the_reference_to_the_last_bit(pool: Pool) -> None:
     positions = [
         (NAMES[place // 2], value, abs(weight))
         for place, (value, weight) in enumerate(zip(pool.values, pool.exposure().weights, strict=True))
     ]
-    found, expected = pool.requirement(), scenario_verdict(positions, pool.words)
-    assert found.requirement == pytest.approx(expected.requirement, rel=1e-11, abs=0)
-    assert found.regime == expected.regime
+    found = pool.requirement()
+    assert (found.requirement, found.regime) == scenario_verdict(positions, pool.words)
 
 
 # ---------- what scans and charges say
