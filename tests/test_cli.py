@@ -193,6 +193,15 @@ def test_account_shows_isolated_positions_as_pools_of_their_own() -> None:
     assert "size" in margin_ledger("what-if", "cyd", "--data", "ledger").stdout
 
 
+def test_account_says_what_its_requirement_was_found_from() -> None:
+    run_ledger(HISTORY[:24])
+    view = account_json("ann")
+    assert [part["name"] for part in view["parts"]] == ["calm", "breakdown", "panic", "floor"]
+    assert max(view["parts"], key=lambda part: Decimal(part["amount"]))["amount"] == view["requirement"]
+    shown = margin_ledger("account", "ann", "--data", "ledger").stdout
+    assert all(word in shown for word in ("R is found from", "breakdown"))
+
+
 def test_account_can_be_compared_under_every_mode() -> None:
     run_ledger(HISTORY[:24])
     view = account_json("ann", "--compare")

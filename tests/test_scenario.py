@@ -270,6 +270,23 @@ def test_a_charge_names_the_scenario_that_was_worst() -> None:
     ]
 
 
+def test_the_parts_say_which_scenario_was_worst_and_what_was_charged() -> None:
+    pool = Pool([10**13, 0, 0, 0, 0, 0, 0, 0], [0.0] * 8, scenario_model(terms=[], groups=[]))
+    assert pool.model.parts(pool.exposure())[0] == ("A: down", 20_000.0)
+    words = scenario_model(
+        groups=[], default_terms=scenario_model()["terms"][0] | {"range": "0.1"}, floor="0.5"
+    )
+    del words["default_terms"]["underlyings"]
+    pool = Pool([10**13, -(10**13), 0, 0, 0, 0, 0, 0], [0.01] * 8, words | {"terms": []})
+    of_a = [part for part in pool.model.parts(pool.exposure()) if not part.name.startswith(("B", "C", "D"))]
+    assert of_a == [
+        ("A: no loss", 0.0),
+        ("A: contingency", 700.0),
+        ("A: minimum", 1_000.0),
+        ("floor", 1_000.0),
+    ]
+
+
 def test_an_order_of_listing_changes_nothing() -> None:
     usual = scenario_model()
     turned = scenario_model(

@@ -168,6 +168,13 @@ def test_the_figures_equal_the_reference_to_the_last_bit(pool: Pool) -> None:
     assert (found.requirement, found.regime) == spread_verdict(positions, pairs, pool.model.floor)
 
 
+@given(pools(floor=0.2))
+def test_the_parts_add_up_to_the_requirement_or_the_floor_is_more(pool: Pool) -> None:
+    gross, credit, floor = pool.model.parts(pool.exposure())
+    assert (gross.name, credit.name, floor.name) == ("gross", "credit", "floor")
+    assert max(gross.amount + credit.amount, floor.amount) == pool.needs()
+
+
 # ---------- how credit is given
 
 

@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from ledger.margin import Exposure, Requirement, deciding_regime, gross_and_net
+from ledger.margin import Exposure, Part, Requirement, deciding_regime, gross_and_net
 from schemas.outputs import RegimeName
 from schemas.units import RATE_PRECISION, SETTLEMENT_PRECISION
 
@@ -122,6 +122,17 @@ class Scenario:
         decided: RegimeName = "minimum" if minimum > scanned else "scenario"
         regime = deciding_regime([(decided, charged), ("floor", floor)])
         return Requirement(gross, net, max(charged, floor), regime)
+
+    def parts(self, exposure: Exposure) -> list[Part]:
+        """Of each group its worst scenario, its contingency and its minimum charges; and the floor."""
+        parts = []
+        for charge in self.charges(exposure):
+            parts.append(Part(f"{charge.group}: {charge.scenario or 'no loss'}", charge.scan / _AMOUNT))
+            for name, amount in (("contingency", charge.contingency), ("minimum", charge.minimum)):
+                if amount:
+                    parts.append(Part(f"{charge.group}: {name}", amount / _AMOUNT))
+        gross, _ = gross_and_net(exposure.weights)
+        return [*parts, Part("floor", self.floor * gross)] if self.floor else parts
 
     def charges(self, exposure: Exposure) -> list[GroupCharge]:
         """What each group with positions needs, in the order of the groups."""
