@@ -33,6 +33,13 @@ class Requirement(NamedTuple):
     regime: RegimeName
 
 
+class Part(NamedTuple):
+    """One of the figures that a requirement is chosen from or added up from, in the settlement asset."""
+
+    name: str
+    amount: float
+
+
 class MarginModel(Protocol):
     """One way to turn positions into a requirement."""
 
@@ -42,6 +49,10 @@ class MarginModel(Protocol):
 
     def shares(self, exposure: Exposure, found: Requirement) -> list[float]:
         """What each position adds to the requirement or takes off it: Euler shares, which sum to it."""
+        ...
+
+    def parts(self, exposure: Exposure) -> list[Part]:
+        """Why the requirement is what it is: what was compared and added up, in the model's own order."""
         ...
 
     def slopes(self, contracts: Sequence[int], rates: Sequence[float]) -> list[float]:

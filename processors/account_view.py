@@ -94,6 +94,7 @@ def _pool(state: State, pool: int) -> View:
         **_margin(figures),
         "withdrawable": _withdrawable(state, pool, figures),
         "liquidation_id": None if episode is None else episode.liquidation_id,
+        "parts": _parts(state, pool),
         "positions": _positions(state, pool),
         "balances": _balances(state, pool),
     }
@@ -148,6 +149,16 @@ def _withdrawable(state: State, pool: int, figures: Figures) -> str:
     free = figures.equity - figures.initial * REQUIREMENT_SCALE
     balance = state.book.balance(pool, state.rules.settlement)
     return format_units(max(0, min(free, balance)), SETTLEMENT_PRECISION)
+
+
+def _parts(state: State, pool: int) -> list[View]:
+    """What the requirement was chosen or added up from."""
+    exposure = exposure_of(state.book, state.market, state.rules, pool)
+    parts = state.rules.model_of(state.mode_of(pool)).parts(exposure) if exposure.contracts else []
+    return [
+        {"name": name, "amount": format_units(round_requirement(amount), REQUIREMENT_PRECISION)}
+        for name, amount in parts
+    ]
 
 
 def _positions(state: State, pool: int) -> list[View]:

@@ -29,12 +29,6 @@ def verdict(positions: Sequence[Held], model: Row) -> Verdict:
 # ---------- spread credits
 
 
-def spread_margin(
-    positions: Sequence[Held], pairs: Mapping[tuple[Any, Any], Fraction], floor: float
-) -> float:
-    return spread_verdict(positions, pairs, floor).requirement
-
-
 def spread_verdict(
     positions: Sequence[Held], pairs: Mapping[tuple[Any, Any], Fraction], floor: float
 ) -> Verdict:

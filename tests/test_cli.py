@@ -218,6 +218,15 @@ def test_account_shows_what_stands_open_and_what_is_watched() -> None:
     assert all(word in shown for word in ("Open orders", "o-1", "Stop-losses", "s-1", "told when"))
 
 
+def test_account_says_what_its_requirement_was_found_from() -> None:
+    run_ledger(HISTORY[:24])
+    view = account_json("ann")
+    assert [part["name"] for part in view["parts"]] == ["calm", "breakdown", "panic", "floor"]
+    assert max(view["parts"], key=lambda part: Decimal(part["amount"]))["amount"] == view["requirement"]
+    shown = margin_ledger("account", "ann", "--data", "ledger").stdout
+    assert all(word in shown for word in ("R is found from", "breakdown"))
+
+
 def test_account_can_be_compared_under_every_mode() -> None:
     run_ledger(HISTORY[:24])
     view = account_json("ann", "--compare")

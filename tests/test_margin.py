@@ -30,6 +30,10 @@ def test_the_slope_of_gross_is_the_maintenance_rate(weights: list[float], more: 
     assert abs(rise) <= abs(more) + 1e-12 * (abs(more) + sum(map(abs, moved)))
 
 
+def test_the_only_part_of_gross_is_gross() -> None:
+    assert Gross().parts(weighted([3.0, -4.0])) == [("gross", 7.0)]
+
+
 def test_only_portfolio_mode_uses_the_model() -> None:
     rules = rulebook()
     assert rules.model_of("portfolio") is rules.model

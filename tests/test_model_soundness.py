@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -145,6 +148,21 @@ SOUND: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("model", SOUND.values(), ids=SOUND)
 def test_a_sound_model_is_taken(model: dict[str, Any]) -> None:
     assert says(World(), Reference(), parameters(2, model=model)) == ("", "")
+
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "margin-models.md"
+WRITTEN = [
+    json.loads(block) for block in re.findall(r"```json\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+]
+
+
+@pytest.mark.parametrize("model", WRITTEN, ids=lambda model: model["kind"])
+def test_the_models_that_the_documentation_shows_are_taken(model: dict[str, Any]) -> None:
+    assert says(World(), Reference(), parameters(2, model=model)) == ("", "")
+
+
+def test_the_documentation_shows_every_kind() -> None:
+    assert [model["kind"] for model in WRITTEN] == ["netting", "spread", "scenario"]
 
 
 # ---------- at the edge

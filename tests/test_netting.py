@@ -151,6 +151,13 @@ def test_the_order_of_positions_is_only_noise(pool: Pool, data: st.DataObject) -
     assert other.needs() == pytest.approx(pool.needs(), rel=NOISE, abs=0)
 
 
+@given(pools())
+def test_the_parts_are_the_regimes_and_the_greatest_is_required(pool: Pool) -> None:
+    parts = replace(pool.rules, underlyings=pool.underlyings).parts(weighted(pool.weights))
+    assert [part.name for part in parts] == ["calm", "breakdown", "panic", "floor"]
+    assert max(part.amount for part in parts) == pool.needs()
+
+
 # ---------- the product and the reference
 
 

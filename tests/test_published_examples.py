@@ -14,7 +14,9 @@ import pytest
 from exposures import weighted
 from ledger.liquidation_price import liquidation_prices
 from ledger.rulebook import MaintenanceCurve
+from ledger.what_if import Trade, admits
 from schemas.refusals import Reason, Refusal
+from schemas.units import ExactDecimal
 from shared_data import needs_shared_data, published_examples
 from worlds import (
     Event,
@@ -35,7 +37,7 @@ pytestmark = needs_shared_data
 
 NOT_EXPRESSED: dict[str, str] = {}
 PARTLY_EXPRESSED = {
-    "paradex-order-check": "the account's figures; orders are checked by the venue, the ledger sees fills",
+    "paradex-order-check": "not its last order: to sell 13 of 10 is 13 at risk there, and 3 short here",
 }
 EXPRESSED: set[str] = set()
 
@@ -343,16 +345,31 @@ def test_closing_as_much_as_is_short_over_the_rate_covers_the_shortage(example: 
     assert (told["requirement"], told["ratio"]) == (told["equity"], "1")
 
 
-@examples("paradex-order-check")
-def test_the_account_value_and_initial_margin_before_an_order(example: Example) -> None:
+def before_an_order(example: Example) -> tuple[World, Output]:
     inputs = example.inputs
     half = float(Fraction(inputs["imf"]) / 2)
     world = World(rules(instrument("X", 0, 3, f"0:{half}"), initial_multiplier="2"))
     world.say("mark_price", symbol="X", price=inputs["mark"])
     world.deposit("ann", inputs["collateral"])
-    told = figures(fill(world, "X", inputs["pos"], inputs["entry"]))
+    return world, figures(fill(world, "X", inputs["pos"], inputs["entry"]))
+
+
+@examples("paradex-order-check")
+def test_the_account_value_and_initial_margin_before_an_order(example: Example) -> None:
+    _, told = before_an_order(example)
     example.says("av", told["equity"])
     example.says("imr", told["initial"])
+
+
+@examples("paradex-order-check")
+def test_an_order_that_does_not_increase_the_requirement_is_admitted(example: Example) -> None:
+    """Although the account is worth less than its initial margin."""
+    world, told = before_an_order(example)
+    assert Fraction(told["equity"]) < Fraction(told["initial"])
+    first = ExactDecimal(int(example.inputs["sell_orders"][0]), 0)
+    assert admits(world.state, "ann", [Trade("X", "sell", first)]).is_granted
+    assert example.expected["sell5"].startswith("accept")
+    assert not admits(world.state, "ann", [Trade("X", "buy", ExactDecimal(1, 0))]).is_granted
 
 
 @pytest.mark.parametrize(("worse", "shortfall"), [("0", "0"), ("0.1", "0.01")])

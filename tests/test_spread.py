@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from exposures import in_order, valued
 from ledger.margin import Exposure, Requirement
 from ledger.models.spread import Credit, Spread
-from reference_models import spread_margin
+from reference_models import spread_verdict
 from worlds import World, flat_rate, only, spread_model
 
 NOISE = 1e-12
@@ -155,7 +155,7 @@ def test_a_share_is_what_a_little_more_of_the_position_would_add(pool: Pool, pla
 
 
 @given(pools(floor=0.2))
-def test_the_figures_equal_the_reference(pool: Pool) -> None:
+def test_the_figures_equal_the_reference_to_the_last_bit(pool: Pool) -> None:
     """Which maximises with fractions, by trying the corners of the dual problem."""
     if len(pool.values) > 4:
         return
@@ -164,8 +164,15 @@ def test_the_figures_equal_the_reference(pool: Pool) -> None:
         for place, (value, weight) in enumerate(zip(pool.values, pool.exposure().weights, strict=True))
     ]
     pairs = {pair: Fraction(credit.share, 10**8) for pair, credit in pool.model.credits.items()}
-    expected = spread_margin(positions, pairs, pool.model.floor)
-    assert pool.needs() == pytest.approx(expected, rel=NOISE, abs=NOISE * pool.scale())
+    found = pool.requirement()
+    assert (found.requirement, found.regime) == spread_verdict(positions, pairs, pool.model.floor)
+
+
+@given(pools(floor=0.2))
+def test_the_parts_add_up_to_the_requirement_or_the_floor_is_more(pool: Pool) -> None:
+    gross, credit, floor = pool.model.parts(pool.exposure())
+    assert (gross.name, credit.name, floor.name) == ("gross", "credit", "floor")
+    assert max(gross.amount + credit.amount, floor.amount) == pool.needs()
 
 
 # ---------- how credit is given

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ledger.correlation import correlation_matrix, is_positive_semidefinite
 from ledger.margin import MarginModel
@@ -25,7 +25,6 @@ from schemas.parameters import (
 )
 from schemas.units import RATE_PRECISION, ExactDecimal
 
-_SCALE: Final = 10**RATE_PRECISION
 Terms = ScanTerms | UnderlyingTerms
 
 
@@ -108,17 +107,15 @@ def _terms(words: ScenarioModel, names: Sequence[str]) -> dict[str, Terms]:
     return {name: listed.get(name, words.default_terms) for name in names}
 
 
-_Members = tuple[str, list[str], float]  # name, underlyings that exist in their order, offset
+_Members = tuple[str, list[str], int]  # name, underlyings that exist in their order, offset
 
 
 def _groups(listed: Sequence[RiskGroup], names: Sequence[str]) -> list[_Members]:
     """The groups listed and each other underlying by itself, in the order of their first underlyings."""
     known = set(names)
-    groups = [
-        (group.name, sorted(known & set(group.underlyings)), _as_float(group.offset)) for group in listed
-    ]
+    groups = [(group.name, sorted(known & set(group.underlyings)), _rate(group.offset)) for group in listed]
     grouped = {name for _, members, _ in groups for name in members}
-    groups += [(name, [name], 0.0) for name in names if name not in grouped]
+    groups += [(name, [name], 0) for name in names if name not in grouped]
     return sorted((group for group in groups if group[1]), key=lambda group: group[1][0])
 
 
@@ -130,17 +127,17 @@ def _group(words: ScenarioModel, group: _Members, names: Sequence[str], terms: d
     return Group(name, tuple(names.index(member) for member in members), offset, shocks)
 
 
-def _shock(scenario: ShockScenario, underlying: str, terms: Terms) -> float:
-    """Weight * move * range, rounded once."""
+def _shock(scenario: ShockScenario, underlying: str, terms: Terms) -> int:
+    """Weight * move * range, at three times the precision of each."""
     own = {listed.underlying: listed.move for listed in scenario.moves or ()}
     move = own.get(underlying, scenario.move)
-    return _rate(scenario.weight) * _rate(move) * _rate(terms.range) / _SCALE**3
+    return _rate(scenario.weight) * _rate(move) * _rate(terms.range)
 
 
 def _charge(rates: ChargeRates | None) -> Charge:
     if rates is None:
-        return Charge(0.0, 0.0, 0.0)
-    return Charge(_as_float(rates.gross), _as_float(rates.net), _as_float(rates.hedged))
+        return Charge(0, 0, 0)
+    return Charge(_rate(rates.gross), _rate(rates.net), _rate(rates.hedged))
 
 
 def _rate(value: ExactDecimal) -> int:

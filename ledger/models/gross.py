@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ledger.margin import Exposure, Requirement, gross_and_net
+from ledger.margin import Exposure, Part, Requirement, gross_and_net
 
 
 class Gross:
@@ -18,6 +18,10 @@ class Gross:
     def shares(self, exposure: Exposure, found: Requirement) -> list[float]:  # noqa: ARG002
         """Each position's own maintenance margin."""
         return [abs(weight) for weight in exposure.weights]
+
+    def parts(self, exposure: Exposure) -> list[Part]:
+        """Gross, and nothing else."""
+        return [Part("gross", self.requirement(exposure).gross)]
 
     def slopes(self, contracts: Sequence[int], rates: Sequence[float]) -> list[float]:  # noqa: ARG002
         """Each position's own maintenance rate."""

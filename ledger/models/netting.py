@@ -22,7 +22,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ledger.margin import Exposure, Requirement, deciding_regime, gross_and_net
+from ledger.margin import Exposure, Part, Requirement, deciding_regime, gross_and_net
+from schemas.outputs import RegimeName
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,17 @@ class Netting:
 
     def requirement(self, exposure: Exposure) -> Requirement:
         """The worst regime, every sum in the order of the positions."""
-        weights = exposure.weights
-        gross, net = gross_and_net(weights)
-        correlated, independent = self._exposures(weights, self._moving_with(exposure))
+        gross, net = gross_and_net(exposure.weights)
+        regimes = self._regimes(exposure, gross, net)
+        worst = max(margin for _, margin in regimes)
+        return Requirement(gross, net, worst, deciding_regime(regimes))
+
+    def parts(self, exposure: Exposure) -> list[Part]:
+        """The margin in each regime, and the floor; the greatest is required."""
+        return [Part(*regime) for regime in self._regimes(exposure, *gross_and_net(exposure.weights))]
+
+    def _regimes(self, exposure: Exposure, gross: float, net: float) -> list[tuple[RegimeName, float]]:
+        correlated, independent = self._exposures(exposure.weights, self._moving_with(exposure))
         theta, panic = self.breakdown, self.panic
         variances = (
             correlated,
@@ -48,11 +57,7 @@ class Netting:
         )
         # Rounding can leave a fully hedged pool a hair below zero.
         calm, breakdown, together = (math.sqrt(max(variance, 0.0)) for variance in variances)
-        floor = self.floor * gross
-        regime = deciding_regime(
-            [("calm", calm), ("breakdown", breakdown), ("panic", together), ("floor", floor)]
-        )
-        return Requirement(gross, net, max(floor, calm, breakdown, together), regime)
+        return [("calm", calm), ("breakdown", breakdown), ("panic", together), ("floor", self.floor * gross)]
 
     def shares(self, exposure: Exposure, found: Requirement) -> list[float]:
         """`w_j * (M w)_j / R`, where M is the deciding regime's matrix; under the floor `floor * |w_j|`."""

@@ -14,8 +14,10 @@ SPAN (a scan range per commodity, extremes at a part of their loss), TIMS (gains
 group), OKX (max(MR1, MR6) + MR4, at least MR7), Paradex (scan against minimum delta), Derive (scan plus
 contingencies).
 
-R is positively homogeneous in the notionals. It is sub-additive where no charge asks more for a hedge than
-for both legs: `hedged <= 2 * net`. It promises nothing about G: a venue's shocks are not its brackets.
+All of it is computed in integers, exactly, and only the sum is made a float; so no order of anything can
+change a bit of it. R is positively homogeneous in the notionals. It is sub-additive where no charge asks more
+for a hedge than for both legs: `hedged <= 2 * net`. It promises nothing about G: a venue's shocks are not its
+brackets, and a bet may need more than gross.
 """
 
 from __future__ import annotations
@@ -24,69 +26,75 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from ledger.margin import REGIME_TOLERANCE, Exposure, Requirement, deciding_regime, gross_and_net
+from ledger.margin import Exposure, Part, Requirement, deciding_regime, gross_and_net
 from schemas.outputs import RegimeName
-from schemas.units import SETTLEMENT_PRECISION
+from schemas.units import RATE_PRECISION, SETTLEMENT_PRECISION
 
-_VALUE_SCALE: Final = 10**SETTLEMENT_PRECISION
+_RATE: Final = 10**RATE_PRECISION  # of a rate, a weight, a move, a range, an offset
+_SHOCK: Final = _RATE**3  # of a shock: the product of the three
+_AMOUNT: Final = 10**SETTLEMENT_PRECISION * _SHOCK * _RATE  # of everything that is required
+_NEGLIGIBLE: Final = 10**12  # a minimum decides when it is greater by more than this part
 
 
 class Charge(NamedTuple):
-    """Rates on an underlying's gross, net and hedged notional."""
+    """Rates (8 decimals) on an underlying's gross, net and hedged notional."""
 
-    gross: float
-    net: float
-    hedged: float
+    gross: int
+    net: int
+    hedged: int
 
-    def of(self, sides: Sides) -> float:
-        """The charge in the settlement asset."""
-        return self.gross * sides.gross + self.net * abs(sides.net) + self.hedged * sides.hedged
+    def of(self, sides: Sides) -> int:
+        """The charge, in parts of `_AMOUNT`."""
+        return (self.gross * sides.gross + self.net * abs(sides.net) + self.hedged * sides.hedged) * _SHOCK
 
-    def share(self, value: float, sides: Sides) -> float:
-        """The part of the charge that a position of this notional brings or takes off."""
+    def twice_share(self, value: int, sides: Sides) -> int:
+        """Two times the part of the charge that a position of this notional brings or takes off."""
         with_net = value * sides.sign
-        hedging = (abs(value) - with_net) / 2.0
-        return self.gross * abs(value) + self.net * with_net + self.hedged * hedging
+        hedging = abs(value) - with_net
+        return (2 * self.gross * abs(value) + 2 * self.net * with_net + self.hedged * hedging) * _SHOCK
 
     def slope(self) -> float:
         """The steepest that the charge is along one position."""
-        return self.gross + max(self.net, self.hedged)
+        return (self.gross + max(self.net, self.hedged)) / _RATE
 
 
 class Sides(NamedTuple):
-    """What is held in one underlying: notionals in the settlement asset, and the sign of the net."""
+    """What is held in one underlying: notionals in settlement units, and the sign of the net."""
 
-    gross: float
-    net: float
-    hedged: float
+    gross: int
+    net: int
+    hedged: int
     sign: int
 
 
 class Group(NamedTuple):
-    """Underlyings that are scanned together. `shocks[s][i]` is weight * move * range of the i-th in s."""
+    """Underlyings that are scanned together; `offset` has 8 decimals.
+
+    `shocks[s][i]` is weight * move * range of the i-th in scenario s, at 24 decimals.
+    """
 
     name: str
     underlyings: tuple[int, ...]
-    offset: float
-    shocks: tuple[tuple[float, ...], ...]
+    offset: int
+    shocks: tuple[tuple[int, ...], ...]
 
 
 class GroupCharge(NamedTuple):
-    """What one group needs, and why. `scenario` is "" when no scenario loses anything."""
+    """What one group needs, in parts of `_AMOUNT`, and why: `scenario` is "" when none loses anything."""
 
     group: str
     scenario: str
-    scan: float
-    contingency: float
-    minimum: float
+    scan: int
+    contingency: int
+    minimum: int
 
     @property
     def is_minimum(self) -> bool:
         """Whether the minimum charge decides."""
-        return self.minimum > (self.scan + self.contingency) * (1.0 + REGIME_TOLERANCE)
+        return self.minimum * _NEGLIGIBLE > (self.scan + self.contingency) * (_NEGLIGIBLE + 1)
 
     @property
-    def amount(self) -> float:
+    def amount(self) -> int:
         """What the group needs."""
         return max(self.scan + self.contingency, self.minimum)
 
@@ -106,17 +114,25 @@ class Scenario:
     def requirement(self, exposure: Exposure) -> Requirement:
         """The sum of what the groups need; the regime says what decided for the greater part of it."""
         gross, net = gross_and_net(exposure.weights)
-        charged = scanned = minimum = 0.0
-        for charge in self.charges(exposure):
-            charged += charge.amount
-            if charge.is_minimum:
-                minimum += charge.amount
-            else:
-                scanned += charge.amount
+        charges = self.charges(exposure)
+        minimum = sum(charge.amount for charge in charges if charge.is_minimum)
+        scanned = sum(charge.amount for charge in charges if not charge.is_minimum)
+        charged = (minimum + scanned) / _AMOUNT
         floor = self.floor * gross
         decided: RegimeName = "minimum" if minimum > scanned else "scenario"
         regime = deciding_regime([(decided, charged), ("floor", floor)])
         return Requirement(gross, net, max(charged, floor), regime)
+
+    def parts(self, exposure: Exposure) -> list[Part]:
+        """Of each group its worst scenario, its contingency and its minimum charges; and the floor."""
+        parts = []
+        for charge in self.charges(exposure):
+            parts.append(Part(f"{charge.group}: {charge.scenario or 'no loss'}", charge.scan / _AMOUNT))
+            for name, amount in (("contingency", charge.contingency), ("minimum", charge.minimum)):
+                if amount:
+                    parts.append(Part(f"{charge.group}: {name}", amount / _AMOUNT))
+        gross, _ = gross_and_net(exposure.weights)
+        return [*parts, Part("floor", self.floor * gross)] if self.floor else parts
 
     def charges(self, exposure: Exposure) -> list[GroupCharge]:
         """What each group with positions needs, in the order of the groups."""
@@ -128,7 +144,7 @@ class Scenario:
         if found.regime == "floor":
             return [self.floor * abs(weight) for weight in exposure.weights]
         held = self._held(exposure)
-        rates: dict[int, float] = {}  # by underlying: loss per notional in the scenario that decided
+        rates: dict[int, int] = {}  # by underlying: loss per notional in the scenario that decided
         by_minimum: set[int] = set()
         for number in self._groups_held(held):
             group = self.groups[number]
@@ -138,12 +154,13 @@ class Scenario:
                 rates |= self._loss_rates(group, held)
         shares = []
         for contract, units in zip(exposure.contracts, exposure.values, strict=True):
-            underlying, value = self.underlyings[contract], units / _VALUE_SCALE
+            underlying = self.underlyings[contract]
             if underlying in by_minimum:
-                shares.append(self.minimum[underlying].share(value, held[underlying]))
+                twice = self.minimum[underlying].twice_share(units, held[underlying])
             else:
-                added = self.contingency[underlying].share(value, held[underlying])
-                shares.append(rates[underlying] * value + added)
+                added = self.contingency[underlying].twice_share(units, held[underlying])
+                twice = 2 * rates[underlying] * units + added
+            shares.append(twice / (2 * _AMOUNT))
         return shares
 
     def slopes(self, contracts: Sequence[int], rates: Sequence[float]) -> list[float]:
@@ -156,7 +173,7 @@ class Scenario:
     def _slope(self, underlying: int) -> float:
         group = self.groups[self.group_of[underlying]]
         place = group.underlyings.index(underlying)
-        worst = max((abs(shocks[place]) for shocks in group.shocks), default=0.0)
+        worst = max((abs(shocks[place]) for shocks in group.shocks), default=0) / _SHOCK
         return max(worst + self.contingency[underlying].slope(), self.minimum[underlying].slope())
 
     def _held(self, exposure: Exposure) -> dict[int, Sides]:
@@ -174,7 +191,7 @@ class Scenario:
 
     def _charge(self, group: Group, held: dict[int, Sides]) -> GroupCharge:
         worst, scan = self._worst(group, held)
-        contingency = minimum = 0.0
+        contingency = minimum = 0
         for underlying in group.underlyings:
             if underlying in held:
                 contingency += self.contingency[underlying].of(held[underlying])
@@ -182,36 +199,31 @@ class Scenario:
         name = self.names[worst] if worst >= 0 else ""
         return GroupCharge(group.name, name, scan, contingency, minimum)
 
-    def _worst(self, group: Group, held: dict[int, Sides]) -> tuple[int, float]:
+    def _worst(self, group: Group, held: dict[int, Sides]) -> tuple[int, int]:
         """The first scenario of the greatest loss, and that loss; (-1, 0) when none loses."""
-        worst, scan = -1, 0.0
+        worst, scan = -1, 0
         for number, shocks in enumerate(group.shocks):
-            loss = 0.0
+            loss = 0
             for underlying, shock in zip(group.underlyings, shocks, strict=True):
                 if underlying in held:
                     lost = -held[underlying].net * shock
-                    loss += lost if lost > 0.0 else group.offset * lost
+                    loss += lost * (_RATE if lost > 0 else group.offset)
             if loss > scan:
                 worst, scan = number, loss
         return worst, scan
 
-    def _loss_rates(self, group: Group, held: dict[int, Sides]) -> dict[int, float]:
+    def _loss_rates(self, group: Group, held: dict[int, Sides]) -> dict[int, int]:
         """By underlying of a group: what a unit of notional adds to the loss in its worst scenario."""
         worst, _ = self._worst(group, held)
         if worst < 0:
-            return dict.fromkeys(group.underlyings, 0.0)
-        rates: dict[int, float] = {}
+            return dict.fromkeys(group.underlyings, 0)
+        rates: dict[int, int] = {}
         for underlying, shock in zip(group.underlyings, group.shocks[worst], strict=True):
-            gains = underlying in held and held[underlying].net * shock >= 0.0
-            rates[underlying] = -shock * (group.offset if gains else 1.0)
+            gains = underlying in held and held[underlying].net * shock >= 0
+            rates[underlying] = -shock * (group.offset if gains else _RATE)
         return rates
 
 
 def _sides(longs: int, shorts: int) -> Sides:
     net = longs - shorts
-    return Sides(
-        gross=(longs + shorts) / _VALUE_SCALE,
-        net=net / _VALUE_SCALE,
-        hedged=min(longs, shorts) / _VALUE_SCALE,
-        sign=(net > 0) - (net < 0),
-    )
+    return Sides(longs + shorts, net, hedged=min(longs, shorts), sign=(net > 0) - (net < 0))

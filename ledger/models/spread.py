@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from ledger.margin import Exposure, Requirement, deciding_regime, gross_and_net
+from ledger.margin import Exposure, Part, Requirement, deciding_regime, gross_and_net
 from ledger.models.matching import Matching, best_matching, scarcity_prices
 from schemas.units import RATE_PRECISION
 
@@ -72,12 +72,16 @@ class Spread:
     def requirement(self, exposure: Exposure) -> Requirement:
         """Gross less the greatest total credit, but at least the floor."""
         gross, net = gross_and_net(exposure.weights)
-        book = self._book(exposure)
-        matching = best_matching(book.long_values, book.short_values, book.gains)
-        credited = max(0.0, gross - _amount(matching.gain))
+        credited = max(0.0, gross - self._credit(exposure))
         floor = self.floor * gross
         regime = deciding_regime([("spread", credited), ("floor", floor)])
         return Requirement(gross, net, max(credited, floor), regime)
+
+    def parts(self, exposure: Exposure) -> list[Part]:
+        """Gross, the credit that is taken off it, and the floor."""
+        gross, _ = gross_and_net(exposure.weights)
+        credit = self._credit(exposure)
+        return [Part("gross", gross), Part("credit", -credit), Part("floor", self.floor * gross)]
 
     def shares(self, exposure: Exposure, found: Requirement) -> list[float]:
         """Each position's margin less what its notional is worth to the matching.
@@ -107,6 +111,10 @@ class Spread:
             max(rate, partners[self.underlyings[contract]])
             for contract, rate in zip(contracts, rates, strict=True)
         ]
+
+    def _credit(self, exposure: Exposure) -> float:
+        book = self._book(exposure)
+        return _amount(best_matching(book.long_values, book.short_values, book.gains).gain)
 
     def _book(self, exposure: Exposure) -> Book:
         values = exposure.values

@@ -14,7 +14,7 @@ from processors.cli.console import Place, json_option, out, place_options, print
 from processors.cli.moments import account_moment, moment_options
 
 _MONEY = ("equity", "requirement", "initial", "gross", "net", "withdrawable")
-_NAMES = ("symbol", "asset", "band", "liquidation_id", "order_id", "stop_id", "side")
+_NAMES = ("name", "symbol", "asset", "band", "liquidation_id", "order_id", "stop_id", "side")
 _HEADINGS = {
     "entry_price": "entry",
     "mark_price": "mark",
@@ -33,6 +33,7 @@ _ROUNDED = (
     "contribution",
     "value",
     "collateral",
+    "amount",
     "equity",
     "requirement",
 )
@@ -70,6 +71,8 @@ def _show(view: View) -> None:
     for name in ("ratio", "saving", "regime"):
         margin.add_row(name, view[name] or "-")
     out.print(margin)
+    if len(view["parts"]) > 1:
+        _print_rows("R is found from", view["parts"])
     _print_rows("Positions", view["positions"])
     _print_rows("Balances", view["balances"])
     if view["isolated"]:
