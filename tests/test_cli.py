@@ -373,10 +373,64 @@ def test_audit_verify_names_the_first_difference_and_exits_1() -> None:
     assert (report["difference"]["page"], report["difference"]["entry"]) == (1, 3)
 
 
-def test_audit_verify_that_cannot_run_exits_2() -> None:
-    result = margin_ledger("audit", "verify", "--data", "nothing")
+def damage(statement: str) -> None:
+    journal = SqliteJournal.open(Path("ledger"))
+    assert journal._db.execute(statement).rowcount > 0
+    journal.close()
+
+
+def test_audit_verify_prints_the_pages_of_a_difference_and_its_repair() -> None:
+    run_ledger(HISTORY)
+    damage("DELETE FROM outputs WHERE page = 1 AND place = 3")
+    said = margin_ledger("audit", "verify", "--data", "ledger").stdout
+    expected = ("page 1, output 3: an output was not published", "page 0 ", "page 1 ", "audit repair")
+    assert [words for words in expected if words not in said] == []
+
+
+def test_audit_verify_says_how_fast_it_was_beside_reading() -> None:
+    run_ledger(HISTORY)
+    assert "reading their pages alone" in margin_ledger("audit", "verify", "--data", "ledger").stdout
+
+
+def test_audit_verify_says_what_it_took_on_trust() -> None:
+    run_ledger(HISTORY)
+    result = margin_ledger("audit", "verify", "--data", "ledger", "--from", "99", "--trust-snapshot")
+    assert result.exit_code == 0
+    assert "taken on trust, not recomputed: the state after page 1, " in result.stdout
+
+
+def test_audit_repair_makes_a_damaged_ledger_whole() -> None:
+    run_ledger(HISTORY)
+    damage("DELETE FROM outputs WHERE page = 1 AND place = 3")
+    result = margin_ledger("audit", "repair", "--data", "ledger")
+    assert (result.exit_code, "page 1, output 3" in result.stdout) == (0, True)
+    assert margin_ledger("audit", "verify", "--data", "ledger").exit_code == 0
+
+
+def test_audit_repair_of_a_broken_chain_exits_1_and_says_what_to_do() -> None:
+    run_ledger(HISTORY)
+    damage("DELETE FROM pages WHERE number = 1")
+    result = margin_ledger("audit", "repair", "--data", "ledger")
+    assert result.exit_code == 1
+    assert "from a copy" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["verify", "repair"])
+def test_an_audit_that_cannot_run_exits_2(command: str) -> None:
+    result = margin_ledger("audit", command, "--data", "nothing")
     assert result.exit_code == 2
     assert "there is no ledger" in result.stderr
+
+
+def test_audit_verify_of_a_broken_file_exits_2() -> None:
+    Path("ledger").mkdir()
+    Path("ledger/margin-ledger.db").write_bytes(b"no database" * 1000)
+    assert margin_ledger("audit", "verify", "--data", "ledger").exit_code == 2
+
+
+def test_audit_verify_to_before_from_is_a_wrong_call() -> None:
+    result = margin_ledger("audit", "verify", "--data", "ledger", "--from", "5", "--to", "4")
+    assert (result.exit_code, "--to lies before --from" in result.stderr) == (2, True)
 
 
 # --- a real process, really killed ----------------------------------------------------------------------

@@ -1,0 +1,17 @@
+"""`margin-ledger audit`: redo what the ledger did, explain it, and ask what if. One file per command."""
+
+from __future__ import annotations
+
+import click
+
+from processors.cli.audit.repair import repair
+from processors.cli.audit.verify import verify
+
+
+@click.group()
+def audit() -> None:
+    """Verify the journal, explain it, and ask what if."""
+
+
+for command in (verify, repair):
+    audit.add_command(command)
