@@ -229,6 +229,7 @@ def test_account_at_a_time_shows_the_past() -> None:
         (["ann", "--data", "elsewhere"], 1, "there is no ledger in elsewhere"),
         (["ann", "--data", "ledger", "--at", "noon"], 2, "--at takes"),
         (["ann", "--data", "ledger", "--at", "1", "--page", "1"], 2, "exclude each other"),
+        (["ann", "--data", "ledger", "--page", "999"], 1, "has no page 999: the last one is page 1"),
         (["ann"], 2, "--data"),
     ],
 )

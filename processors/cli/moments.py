@@ -28,6 +28,8 @@ def account_moment(place: Place, account_id: str, time: str | None, page: int | 
     ts = None if time is None else _milliseconds(time)
     with ledger_errors():
         shard, moment = asyncio.run(_moment(place, account_id, ts, page))
+    if page is not None and moment.page < page:
+        raise Failure(f"shard {shard} has no page {page}: the last one is page {moment.page}")
     if account_id not in moment.state.book.accounts.numbers:
         raise Failure(f"account {account_id} is not in the ledger at that moment (shard {shard})")
     return shard, moment
