@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import zstandard
-
 from ledger.pages import NO_PAGE_HASH, CorruptPage, Page, PublishedOutput, Resume, decode_page, encode_page
+from processors.compression import NotReadable, compress, decompress
 from processors.edge import account_of
 from processors.journal import Batch, Fenced, Halted, Snapshot, Source, SourceRecord, Tail, fork
 from processors.partitioner import partition_of
@@ -180,7 +179,7 @@ class SqliteJournal:
 
     async def commit(self, epoch: int, page: Page, outputs: Sequence[PublishedOutput]) -> None:
         """A page and its outputs in one transaction. Fenced by a newer epoch; Halted on a fork."""
-        record = zstandard.compress(encode_page(page))
+        record = compress(encode_page(page))
         rows = [
             (page.shard, page.number, place, output.topic, output.body)
             for place, output in enumerate(outputs)
@@ -251,7 +250,7 @@ class SqliteJournal:
 
     async def save_snapshot(self, epoch: int, snapshot: Snapshot) -> None:
         """Chunks first and the manifest last, in one transaction; older than the last two are dropped."""
-        data = zstandard.compress(snapshot.data)
+        data = compress(snapshot.data)
         chunks = [data[start : start + _CHUNK_BYTES] for start in range(0, len(data), _CHUNK_BYTES)]
         place = (snapshot.shard, snapshot.page)
         with self._transaction():
@@ -300,8 +299,8 @@ class SqliteJournal:
         query = "SELECT data FROM snapshot_chunks WHERE shard = ? AND page = ? ORDER BY chunk"
         parts = [data for (data,) in self._db.execute(query, (shard, page))]
         try:
-            return zstandard.decompress(b"".join(parts)) if len(parts) == chunks else None
-        except zstandard.ZstdError:
+            return decompress(b"".join(parts)) if len(parts) == chunks else None
+        except NotReadable:
             return None
 
     @contextmanager
@@ -329,8 +328,8 @@ def _shards_of(connection: sqlite3.Connection) -> int:
 
 def _unpack(shard: int, number: int, record: bytes) -> Page:
     try:
-        page = decode_page(zstandard.decompress(record))
-    except (zstandard.ZstdError, CorruptPage) as error:
+        page = decode_page(decompress(record))
+    except (NotReadable, CorruptPage) as error:
         raise Halted(f"shard {shard}: page {number} is corrupt: {error}") from error
     if (page.shard, page.number) != (shard, number):
         raise Halted(f"shard {shard}: page {number} holds page {page.number} of shard {page.shard}")

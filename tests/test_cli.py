@@ -416,7 +416,61 @@ def test_audit_repair_of_a_broken_chain_exits_1_and_says_what_to_do() -> None:
     assert "from a copy" in result.stdout
 
 
-@pytest.mark.parametrize("command", ["verify", "repair"])
+def test_audit_heads_prints_the_head_that_verify_found() -> None:
+    run_ledger(HISTORY, shards=2)
+    heads = json.loads(margin_ledger("audit", "heads", "--data", "ledger", "--json").stdout)["heads"]
+    reports = json.loads(margin_ledger("audit", "verify", "--data", "ledger", "--json").stdout)
+    assert [(head["pages"], head["head"]) for head in heads] == [
+        (report["pages"], report["head"]) for report in reports
+    ]
+    assert heads[1]["root"] in margin_ledger("audit", "heads", "--data", "ledger").stdout
+
+
+def test_signed_heads_are_verified_against() -> None:
+    run_ledger(HISTORY)
+    assert margin_ledger("audit", "keygen", "key.pem", "public.pem").exit_code == 0
+    sign = ("audit", "sign", "--key", "key.pem", "-o", "heads.json", "--data", "ledger")
+    assert margin_ledger(*sign).exit_code == 0
+    verify = ("audit", "verify", "--data", "ledger", "--against", "heads.json", "--key", "public.pem")
+    assert "2 pages as published" in margin_ledger(*verify).stdout
+    damage("DELETE FROM pages WHERE number = 1")
+    result = margin_ledger(*verify)
+    assert result.exit_code == 1
+    assert "the journal ends before the head that was published" in result.stdout
+
+
+def test_a_private_key_is_for_its_owner_only_and_is_never_overwritten() -> None:
+    assert margin_ledger("audit", "keygen", "key.pem", "public.pem").exit_code == 0
+    assert Path("key.pem").stat().st_mode & 0o077 == 0
+    before = Path("key.pem").read_bytes()
+    assert margin_ledger("audit", "keygen", "key.pem", "public.pem").exit_code == 2
+    assert Path("key.pem").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["verify", "--against", "absent.json"], "absent.json"),
+        (["verify", "--against", "events.jsonl"], "these are no heads"),
+        (["verify", "--key", "public.pem"], "--key is the key of --against"),
+        (["verify", "--against", "heads.json", "--key", "public.pem"], "signed by nobody"),
+        (["verify", "--against", "heads.json", "--key", "heads.json"], "not a public key"),
+        (["verify", "--against", "strange.json"], "the heads are of another ledger"),
+        (["sign", "--key", "public.pem"], "not a private key"),
+    ],
+)
+def test_heads_and_keys_that_are_no_good_exit_2_in_one_line(arguments: list[str], message: str) -> None:
+    run_ledger(HISTORY)
+    margin_ledger("audit", "keygen", "key.pem", "public.pem")
+    heads = margin_ledger("audit", "heads", "--data", "ledger", "--json").stdout
+    Path("heads.json").write_text(heads)
+    Path("strange.json").write_text(heads.replace('"shard": 0', '"shard": 5'))
+    result = margin_ledger("audit", *arguments, "--data", "ledger")
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize("command", ["verify", "repair", "heads"])
 def test_an_audit_that_cannot_run_exits_2(command: str) -> None:
     result = margin_ledger("audit", command, "--data", "nothing")
     assert result.exit_code == 2

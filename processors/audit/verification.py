@@ -17,7 +17,9 @@ from ledger.pages import NO_PAGE_HASH, Page, PublishedOutput, hash_outputs
 from ledger.snapshots import state_hash
 from ledger.state import State
 from processors.audit.differences import Difference, Kind, PageFacts, compare_outputs
+from processors.audit.heads import NO_HEADS, Head, Heads
 from processors.audit.inputs import misplaced_inputs
+from processors.audit.merkle import MerkleTree
 from processors.journal import Halted, Journal, Snapshot
 from processors.paging import Divergence, replay_page
 from processors.shard import restore_snapshot
@@ -35,12 +37,14 @@ class Scope:
     """What is compared: the outputs of pages `first` to `last` (None: to the end).
 
     With `trust_snapshot` the walk begins at the newest snapshot before `first`, and that state is taken on
-    trust; else it begins with nothing, at the genesis.
+    trust; else it begins with nothing, at the genesis. The journal must hold what was published `against`
+    it (but for the root, when the walk does not see every page).
     """
 
     first: int = 0
     last: int | None = None
     trust_snapshot: bool = False
+    against: Heads = NO_HEADS
 
     def compares(self, page: int) -> bool:
         """Whether the outputs of this page are compared."""
@@ -51,13 +55,14 @@ class Scope:
 class ShardReport:
     """What the verification of one shard has seen. `begins` is the first page that was applied.
 
-    `trusted` names a state that was not recomputed; `reading_seconds` is the part of `seconds` that
-    reading the pages alone took.
+    `trusted` names a state that was not recomputed, `published` a published head that was met;
+    `reading_seconds` is the part of `seconds` that reading the pages alone took.
     """
 
     shard: int
     begins: int = 0
     trusted: str = ""
+    published: str = ""
     pages: int = 0
     entries: int = 0
     refused: int = 0
@@ -82,6 +87,7 @@ class _Walk:
     snapshots: dict[int, Snapshot] = field(default_factory=dict)
     state: State = field(default_factory=State)
     previous: Page | None = None
+    tree: MerkleTree = field(default_factory=MerkleTree)
 
     @property
     def next_number(self) -> int:
@@ -174,7 +180,7 @@ async def _verify_page(walk: _Walk, page: Page) -> Difference | None:
         return _about(walk, page, f"a line cannot be read: {failure!r}")
     difference = _check_outcome(walk, page, outputs) or await _check_published(walk, page, outputs)
     _count(walk, page, outputs)
-    return difference
+    return difference or _check_head(walk, page)
 
 
 def _count(walk: _Walk, page: Page, outputs: list[PublishedOutput]) -> None:
@@ -185,6 +191,7 @@ def _count(walk: _Walk, page: Page, outputs: list[PublishedOutput]) -> None:
     report.outputs += len(outputs)
     report.head = page.hash
     walk.previous = page
+    walk.tree.add(page.hash)
 
 
 def _check_place(walk: _Walk, page: Page) -> Difference | None:
@@ -225,6 +232,21 @@ async def _check_published(walk: _Walk, page: Page, outputs: list[PublishedOutpu
     return None
 
 
+def _check_head(walk: _Walk, page: Page) -> Difference | None:
+    """Whether the published head, if it is that of this page, is what has been read."""
+    head = walk.scope.against.of(page.shard)
+    if head is None or head.pages != page.number + 1:
+        return None
+    if head.head != page.hash:
+        what = "the page is not the head that was published"
+        return replace(_about(walk, page, what), expected=head.head, found=page.hash)
+    if walk.tree.leaves == head.pages and walk.tree.root() != head.root:
+        what = "the pages do not have the root that was published"
+        return replace(_about(walk, page, what), expected=head.root, found=walk.tree.root())
+    walk.report.published = f"{head.pages} pages as published"
+    return None
+
+
 async def _mended(walk: _Walk, difference: Difference, outputs: list[PublishedOutput]) -> bool:
     if walk.mend is None or not await walk.mend(difference, outputs):
         return False
@@ -247,9 +269,19 @@ def _check_snapshot(walk: _Walk, page: Page) -> Difference | None:
 
 
 async def _check_rest(walk: _Walk) -> Difference | None:
-    """What is there beyond the last page: outputs and snapshots that nothing vouches for."""
+    """What is, or should be, beyond the last page: outputs and snapshots that nothing vouches for."""
+    head = walk.scope.against.of(walk.report.shard)
+    if head is not None and head.pages > walk.next_number:
+        return _cut_off(walk, head)
     strays = [*await _stray_outputs(walk), *await _stray_snapshots(walk)]
     return strays[0] if strays else None
+
+
+def _cut_off(walk: _Walk, head: Head) -> Difference:
+    what = "the journal ends before the head that was published"
+    expected = f"page {head.pages - 1}, {head.head}"
+    found = f"page {walk.next_number - 1}, {walk.report.head}"
+    return replace(_about(walk, None, what, "end"), expected=expected, found=found)
 
 
 async def _stray_outputs(walk: _Walk) -> list[Difference]:

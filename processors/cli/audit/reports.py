@@ -38,6 +38,8 @@ def show_reports(title: str, reports: list[ShardReport]) -> None:
             out.print(
                 f"shard {report.shard}: taken on trust, not recomputed: {report.trusted}", soft_wrap=True
             )
+        if report.published:
+            out.print(f"shard {report.shard}: {report.published}", style="green")
         for mended in report.mended:
             out.print(
                 f"{_place(mended)}: {mended.what}: repaired", style="green", markup=False, soft_wrap=True

@@ -6,10 +6,20 @@ import asyncio
 
 import click
 
+from processors.audit.heads import NO_HEADS
 from processors.audit.verification import Scope, ShardReport, verify_shard
 from processors.cli.audit.common import audit_errors
+from processors.cli.audit.heads import load_heads
 from processors.cli.audit.reports import plain_report, show_reports
-from processors.cli.console import Place, json_option, open_ledger, place_options, print_json, progress_bar
+from processors.cli.console import (
+    Failure,
+    Place,
+    json_option,
+    open_ledger,
+    place_options,
+    print_json,
+    progress_bar,
+)
 
 
 @click.command()
@@ -24,16 +34,29 @@ from processors.cli.console import Place, json_option, open_ledger, place_option
     help="Begin at the newest snapshot before --from, and take that state on trust. "
     "Else every page is applied from the genesis on.",
 )
+@click.option("--against", metavar="HEADS", help="The journal must hold these published heads (a file).")
+@click.option("--key", metavar="PEM", help="The heads must be signed with this public key.")
 @json_option
-def verify(place: Place, first: int, last: int | None, trust_snapshot: bool, as_json: bool) -> None:
+def verify(
+    place: Place,
+    first: int,
+    last: int | None,
+    trust_snapshot: bool,
+    against: str | None,
+    key: str | None,
+    as_json: bool,
+) -> None:
     """Recompute every output from the pages and compare it with what was published.
 
     Exit code 0: whole. 1: a difference was found; it is named. 2: it could not run.
     """
     if last is not None and last < first:
         raise click.UsageError("--to lies before --from")
-    scope = Scope(first, last, trust_snapshot)
+    if key is not None and against is None:
+        raise click.UsageError("--key is the key of --against HEADS")
     with audit_errors():
+        heads = NO_HEADS if against is None else load_heads(against, key)
+        scope = Scope(first, last, trust_snapshot, heads)
         reports = asyncio.run(_verify(place, scope))
     if as_json:
         print_json([plain_report(report) for report in reports])
@@ -46,6 +69,11 @@ def verify(place: Place, first: int, last: int | None, trust_snapshot: bool, as_
 async def _verify(place: Place, scope: Scope) -> list[ShardReport]:
     reports = []
     async with open_ledger(place) as journal:
+        strangers = [head.shard for head in scope.against.heads if head.shard >= journal.shards]
+        if strangers:
+            raise Failure(
+                f"the heads are of another ledger: it has {journal.shards} shards, not {strangers[0]}"
+            )
         for shard in range(journal.shards):
             with progress_bar(f"verifying shard {shard}", await journal.page_count(shard)) as advance:
                 reports.append(await verify_shard(journal, shard, scope, advance=advance))
