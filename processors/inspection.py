@@ -47,7 +47,7 @@ async def after_page(journal: Journal, shard: int, number: int) -> Moment:
 async def at_time(journal: Journal, shard: int, ts: int) -> Moment:
     """The state when every input up to `ts` was applied, and none after the first later one."""
     return await _replay(
-        journal, shard, lambda _snapshot, state: newest_ts(state) <= ts, lambda page: _until(page, ts)
+        journal, shard, lambda _snapshot, state: newest_ts(state) <= ts, lambda page: until_time(page, ts)
     )
 
 
@@ -99,7 +99,7 @@ async def _replay(journal: Journal, shard: int, fits: Fits, until: Until) -> Mom
     return moment
 
 
-def _until(page: Page, ts: int) -> tuple[Page, bool]:
+def until_time(page: Page, ts: int) -> tuple[Page, bool]:
     """The lines of a page before the first event later than `ts`; whether that is all of them."""
     for place, line in enumerate(page.lines):
         if line.kind == "accepted" and decode(line.body).ts > ts:

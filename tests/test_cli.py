@@ -488,6 +488,67 @@ def test_audit_verify_to_before_from_is_a_wrong_call() -> None:
     assert (result.exit_code, "--to lies before --from" in result.stderr) == (2, True)
 
 
+# --- explain --------------------------------------------------------------------------------------------
+
+
+def liquidated() -> str:
+    """A ledger with a liquidation in it; its id."""
+    run_ledger(random_history(5, 400))
+    said = outputs_of(margin_ledger("outputs", "--data", "ledger", "--topic", "liquidations"))
+    found: str = said[0]["liquidation_id"]
+    return found
+
+
+def test_audit_explain_tells_a_liquidation_on_the_terminal() -> None:
+    subject = liquidated()
+    result = margin_ledger("audit", "explain", subject, "--data", "ledger")
+    assert result.exit_code == 0
+    assert all(
+        words in result.stdout for words in ("was liquidated at", "The requirement", "Its inputs", "Proof")
+    )
+
+
+def test_audit_explain_writes_a_report_and_a_proof_that_checks() -> None:
+    subject = liquidated()
+    files = ("--html", "why.html", "--proof", "proof.json")
+    assert margin_ledger("audit", "explain", subject, "--data", "ledger", *files).exit_code == 0
+    assert Path("why.html").read_text().startswith("<!doctype html>")
+    Path("heads.json").write_text(margin_ledger("audit", "heads", "--data", "ledger", "--json").stdout)
+    result = margin_ledger("audit", "check-proof", "proof.json", "--against", "heads.json")
+    assert (result.exit_code, "That root was published" in result.stdout) == (0, True)
+    assert "for you to compare" in margin_ledger("audit", "check-proof", "proof.json").stdout
+
+
+def test_a_forged_proof_exits_1_and_one_that_is_not_there_2() -> None:
+    margin_ledger("audit", "explain", liquidated(), "--data", "ledger", "--proof", "proof.json")
+    Path("proof.json").write_text(Path("proof.json").read_text().replace('"pages": ', '"pages": 1'))
+    forged = margin_ledger("audit", "check-proof", "proof.json")
+    assert (forged.exit_code, "it proves nothing" in forged.stderr) == (1, True)
+    assert margin_ledger("audit", "check-proof", "absent.json").exit_code == 2
+    assert margin_ledger("audit", "check-proof", "proof.json", "--key", "k").exit_code == 2
+
+
+def test_audit_explain_of_an_account_at_a_time_as_json() -> None:
+    run_ledger(HISTORY)
+    at = ("--at", str(START + 20), "--json", "--data", "ledger")
+    answer = json.loads(margin_ledger("audit", "explain", "ann", *at).stdout)
+    assert (answer["account_id"], answer["ts"]) == ("ann", START + 20)
+
+
+def test_audit_explain_of_a_price_tells_what_it_did_to_whom() -> None:
+    run_ledger(HISTORY)
+    result = margin_ledger("audit", "explain", "e-1", "--data", "ledger")
+    assert (result.exit_code, "concerns all accounts" in result.stdout) == (0, True)
+    assert margin_ledger("audit", "explain", "e-1", "--data", "ledger", "--html", "x").exit_code == 2
+
+
+@pytest.mark.parametrize("subject", ["nobody:1", "e-9999"])
+def test_audit_explain_of_what_is_not_there_exits_1(subject: str) -> None:
+    run_ledger(HISTORY)
+    result = margin_ledger("audit", "explain", subject, "--data", "ledger")
+    assert (result.exit_code, subject in result.stderr) == (1, True)
+
+
 # --- a real process, really killed ----------------------------------------------------------------------
 
 

@@ -42,6 +42,12 @@ class MerkleTree:
         self._stack.append(subtree)
         self.leaves += 1
 
+    def want_next(self) -> None:
+        """Make the next leaf the wanted one, whatever was wanted before."""
+        self.wanted = self.leaves
+        self._path.clear()
+        self._stack = [subtree._replace(holds_wanted=False) for subtree in self._stack]
+
     def root(self) -> str:
         """The root over all leaves so far."""
         return self._fold([])
