@@ -165,7 +165,7 @@ def replay_lines(state: State, page: Page, shards: int) -> Iterator[Replayed]:
 def _apply_again(state: State, page: Page, line: Line) -> tuple[Event, list[LedgerOutput]]:
     try:
         event = decode(line.body)
-        return event, apply(state, event)
+        return event, apply(state, event, page.engine_version)
     except Refusal as refusal:
         place = f"shard {page.shard} page {page.number}"
         raise Divergence(f"{place}: an accepted event is refused now: {refusal}") from refusal

@@ -256,8 +256,8 @@ async def _mended(walk: _Walk, difference: Difference, outputs: list[PublishedOu
 
 def _check_snapshot(walk: _Walk, page: Page) -> Difference | None:
     snapshot = walk.snapshots.pop(page.number, None)
-    if snapshot is None:
-        return None
+    if snapshot is None or snapshot.engine_version != ENGINE_VERSION:
+        return None  # an older version remembered its state in another form, which no recovery takes any more
     walk.report.snapshots += 1
     expected, found = state_hash(walk.state), snapshot.state_hash
     what = ""
