@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ledger.bands import is_at_least
 from ledger.snapshots import state_hash
+from ledger.valuation import Figures, evaluate
 from processors.audit.causes import survival, waterfall
 from worlds import Event, World, histories, model, parameters
 
@@ -44,8 +45,11 @@ def test_the_steps_of_a_requirement_add_up_to_it(history: list[Event]) -> None:
     for pool in range(len(world.state.book.pools)):
         steps = waterfall(world.state, pool)
         assert sum(Decimal(step["amount"]) for step in steps) == Decimal(steps[-1]["level"])
-        account = world.state.book.accounts.names[world.state.book.pools.account[pool]]
-        assert Decimal(steps[-1]["level"]) == Decimal(world.figures(account).requirement).scaleb(-6)
+        assert Decimal(steps[-1]["level"]) == Decimal(figures(world, pool).requirement).scaleb(-6)
+
+
+def figures(world: World, pool: int) -> Figures:
+    return evaluate(world.state.book, world.state.market, world.state.rules, [pool])[0]
 
 
 def step_names(world: World) -> dict[str, bool]:
@@ -83,10 +87,8 @@ def test_looking_for_what_would_save_an_account_changes_nothing(history: list[Ev
 
 
 def stands(world: World, pool: int, equity_change: int = 0) -> bool:
-    account = world.state.book.accounts.names[world.state.book.pools.account[pool]]
-    figures = world.figures(account)
-    boundary = world.state.rules.bands.boundaries[0]
-    return is_at_least(figures.equity + equity_change, figures.requirement, boundary)
+    found, boundary = figures(world, pool), world.state.rules.bands.boundaries[0]
+    return is_at_least(found.equity + equity_change, found.requirement, boundary)
 
 
 @given(histories())

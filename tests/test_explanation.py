@@ -158,6 +158,26 @@ async def test_at_the_end_of_the_journal_the_last_state_is_explained(ledger: Pat
     assert (await why(ledger, "better", START + 10**9))["account"]["positions"] == []
 
 
+async def test_the_liquidation_of_an_isolated_position_is_explained_by_that_position(tmp_path: Path) -> None:
+    told = [
+        {"type": "mark_price", "symbol": "BTC-PERP", "price": "100000"},
+        *_of("iso", {"type": "deposit_received", "asset": "USDT", "amount": "8000"}),
+        *_of("iso", {"type": "margin_mode_requested", "mode": "isolated"}),
+        *_of("iso", _trade("BTC-PERP", "buy", "1", "100000")),
+        {"type": "mark_price", "symbol": "BTC-PERP", "price": "99000"},
+    ]
+    numbered = [
+        {"event_id": f"i-{number}", "ts": START + number} | event for number, event in enumerate(told)
+    ]
+    folder = ledger_of(tmp_path, [parameters(), *numbered])
+    await run_shard(folder)
+    answer = await why(folder, "iso/BTC-PERP:1")
+    [triggered] = await said(folder, "liquidation_triggered", "iso")
+    assert (answer["decided"]["equity"], answer["pool"]) == (triggered["equity"], "BTC-PERP")
+    assert answer["account"]["positions"][0]["symbol"] == "BTC-PERP"
+    assert Decimal((await why(folder, "iso", START + 9))["account"]["equity"]) > 7_000
+
+
 async def test_an_event_of_an_account_is_explained_as_what_it_did(ledger: Path) -> None:
     answer = await why(ledger, "e-9")
     assert answer["account_id"] == "better"

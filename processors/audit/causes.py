@@ -17,7 +17,7 @@ from ledger.collateral import asset_value, haircut
 from ledger.rulebook import RATE_SCALE, Rulebook, compile_rulebook
 from ledger.state import State
 from ledger.valuation import Figures, evaluate, evaluate_as
-from processors.audit.witness import Look, mode_of
+from processors.audit.witness import Look
 from schemas.events import Mode
 from schemas.parameters import NettingModel
 from schemas.units import (
@@ -61,7 +61,7 @@ def required(units: int) -> str:
 
 def waterfall(state: State, pool: int) -> list[Plain]:
     """From gross to the requirement: each step's name, amount (negative when it takes off) and level."""
-    mode = mode_of(state, pool)
+    mode = state.mode_of(pool)
     [figures] = evaluate(state.book, state.market, state.rules, [pool])
     levels = [("gross", figures.gross), *_levels(state, pool, mode, figures)]
     steps, before = [], 0

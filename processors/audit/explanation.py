@@ -13,7 +13,7 @@ from typing import Any
 
 from ledger.pages import NO_PAGE_HASH, Page, PublishedOutput
 from ledger.state import State
-from processors.account_view import view_account
+from processors.account_view import find_pool, view_pool
 from processors.audit.causes import figures_of, since, survival, waterfall
 from processors.audit.heads import Head
 from processors.audit.merkle import MerkleTree
@@ -39,10 +39,12 @@ class NothingToExplain(LookupError):
 class Question:
     """What is asked: a liquidation, an account's own event, or how an account stood at a time.
 
-    One of `liquidation_id`, `event_id` and `ts` is set.
+    One of `liquidation_id`, `event_id` and `ts` is set. `pool` is the symbol of an isolated position, ""
+    for the account's own pool.
     """
 
     account_id: str
+    pool: str = ""
     liquidation_id: str | None = None
     event_id: str | None = None
     ts: int | None = None
@@ -52,7 +54,8 @@ class Question:
         """What is asked about, in words."""
         if self.liquidation_id is not None:
             return f"liquidation {self.liquidation_id}"
-        return f"account {self.account_id}" if self.event_id is None else f"event {self.event_id}"
+        account = f"{self.account_id}/{self.pool}" if self.pool else self.account_id
+        return f"account {account}" if self.event_id is None else f"event {self.event_id}"
 
     def is_decided_by(self, replayed: Replayed) -> bool:
         """Whether the line that was just applied is the one that is asked about."""
@@ -61,7 +64,7 @@ class Question:
             ids = (getattr(event, "account_id", None), getattr(event, "event_id", None))
             return ids == (self.account_id, self.event_id)
         return self.liquidation_id is not None and any(
-            plain["type"] == "liquidation_triggered" and plain["liquidation_id"] == self.liquidation_id
+            plain["type"] == "liquidation_triggered" and plain.get("liquidation_id") == self.liquidation_id
             for plain in _liquidations(replayed.outputs)
         )
 
@@ -94,7 +97,7 @@ class _Inquiry:
 async def explain(journal: Journal, question: Question, *, advance: Callable[[int], None]) -> Plain:
     """The answer as plain values; NothingToExplain when there is none. `advance` is told of every page."""
     shard = partition_of(question.account_id.encode(), journal.shards)
-    inquiry = _Inquiry(question, journal.shards, Witness(question.account_id))
+    inquiry = _Inquiry(question, journal.shards, Witness(question.account_id, question.pool))
     pages: AsyncIterator[Page] = journal.pages(shard)
     async for page in pages:
         if not inquiry.is_over:
@@ -140,11 +143,11 @@ def _decide(inquiry: _Inquiry, outputs: Iterable[PublishedOutput]) -> None:
     """Keep everything that is to be said of the account as it stands now."""
     state, witness, account_id = inquiry.state, inquiry.witness, inquiry.question.account_id
     if witness.last is None:
-        raise NothingToExplain(f"account {account_id} is not in the ledger at that moment")
-    pool = state.book.accounts.pool[state.book.accounts.numbers[account_id]]
+        raise NothingToExplain(f"{inquiry.question.subject} is not in the ledger at that moment")
+    pool = find_pool(state, account_id, witness.pool_name)
     decided, own = witness.last, witness.own
     inquiry.found = {
-        "account": view_account(state, account_id),
+        "account": view_pool(state, account_id, witness.pool_name),
         "decided": {
             **figures_of(decided),
             "before": None if witness.before is None else figures_of(witness.before),
@@ -178,7 +181,7 @@ def _see_aftermath(inquiry: _Inquiry, replayed: Replayed, page: int) -> None:
         fill = Seen(page, replayed.place, replayed.coordinates, replayed.line.body, False, replayed.event)
         inquiry.aftermath.append(_cited(fill)["event"])
     for plain in _liquidations(replayed.outputs):
-        if plain["liquidation_id"] == wanted and plain["type"] != "liquidation_triggered":
+        if plain.get("liquidation_id") == wanted and plain["type"] != "liquidation_triggered":
             inquiry.aftermath.append(plain)
             inquiry.is_over = inquiry.is_over or plain["type"] in _ENDS
 
@@ -192,6 +195,7 @@ def _answer(inquiry: _Inquiry, shard: int) -> Plain:
     answer = {
         "subject": question.subject,
         "account_id": question.account_id,
+        "pool": question.pool,
         "liquidation_id": question.liquidation_id,
         "ts": found["decided"]["ts"] if question.ts is None else question.ts,
         "shard": shard,

@@ -16,7 +16,7 @@ from processors.paging import replay_lines
 
 Plain = dict[str, Any]
 # The account of a liquidation id, `<account>:<n>` or `<account>/<symbol>:<n>`.
-_LIQUIDATION: Final = re.compile(r"(?P<account>[A-Za-z0-9._:-]{1,64}?)(?:/[^/]+(?:/[^/]+)*)?:[1-9][0-9]*\Z")
+_LIQUIDATION: Final = re.compile(r"(?P<account>[A-Za-z0-9._:-]{1,64}?)(?:/(?P<symbol>.+))?:[1-9][0-9]*\Z")
 _TOLD: Final = (
     "margin_band_changed",
     "liquidation_triggered",
@@ -29,7 +29,7 @@ async def explain_subject(journal: Journal, subject: str, *, advance: Callable[[
     """Explain a liquidation id or an event id, whichever it is. NothingToExplain when it is neither."""
     liquidation = _LIQUIDATION.match(subject)
     if liquidation is not None:
-        question = Question(liquidation["account"], liquidation_id=subject)
+        question = Question(liquidation["account"], liquidation["symbol"] or "", liquidation_id=subject)
         try:
             return await explain(journal, question, advance=advance)
         except NothingToExplain:
@@ -109,3 +109,9 @@ async def _told(journal: Journal, found: _Found) -> list[Plain]:
         if replayed.place == found.place:
             return [json.loads(output.body) for output in replayed.outputs]
     return []
+
+
+def account_question(subject: str, ts: int) -> Question:
+    """How an account stood at a time: ACCOUNT, or ACCOUNT/SYMBOL for an isolated position."""
+    account_id, _, symbol = subject.partition("/")
+    return Question(account_id, symbol, ts=ts)

@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ledger.bands import margin_ratio
-from ledger.book import MODES
 from ledger.holdings import NONE
 from ledger.pages import Coordinates, Line
 from ledger.state import State
 from ledger.valuation import Figures, evaluate
+from processors.account_view import UnknownAccount, find_pool
 from processors.audit.series import Series
 from processors.edge import account_of
 from processors.paging import Replayed
-from schemas.events import Event, FundingRate, IndexPrice, MarkPrice, Mode
+from schemas.events import Event, FundingRate, IndexPrice, MarkPrice
 from schemas.parameters import RiskParametersPublished
 
 _INPUTS_KEPT: Final = 1_000
@@ -57,12 +57,13 @@ class Look:
 
 @dataclass(slots=True)
 class Witness:
-    """What was seen of one account.
+    """What was seen of one account, in its own pool or in that of an isolated position.
 
     `own` is how it stood after its own last input, `last` at the last look, `before` at the one before.
     """
 
     account_id: str
+    pool_name: str = ""
     inputs: deque[Seen] = field(default_factory=lambda: deque(maxlen=_INPUTS_KEPT))
     inputs_seen: int = 0
     parameters: Seen | None = None
@@ -83,9 +84,12 @@ class Witness:
         is_own = account_of(event) == self.account_id
         if is_own:
             self._remember(_seen(replayed, page))
-        account = state.book.accounts.numbers.get(self.account_id)
-        if account is not None and (is_own or _touches(state, state.book.accounts.pool[account], event)):
-            self._look(state, state.book.accounts.pool[account], _seen(replayed, page), event.ts, is_own)
+        try:
+            pool = find_pool(state, self.account_id, self.pool_name)
+        except UnknownAccount:
+            return  # not there yet
+        if is_own or _touches(state, pool, event):
+            self._look(state, pool, _seen(replayed, page), event.ts, is_own)
 
     def _look(self, state: State, pool: int, cause: Seen, ts: int, is_own: bool) -> None:
         self.before, self.last = self.last, look(state, pool, cause, ts)
@@ -122,11 +126,6 @@ def look(state: State, pool: int, cause: Seen, ts: int) -> Look:
         balances=balances,
         index={asset: market.index.price[asset] for asset in balances},
     )
-
-
-def mode_of(state: State, pool: int) -> Mode:
-    """The margin mode of a pool's account."""
-    return MODES[state.book.accounts.mode[state.book.pools.account[pool]]]
 
 
 def _touches(state: State, pool: int, event: Event) -> bool:

@@ -176,6 +176,9 @@ def _aftermath(answer: Plain) -> Iterator[str]:
         if event["type"] == "trade_executed":
             closed = f"{event['quantity']} {event['symbol']} was closed ({event['side']})"
             yield f"Then {closed} at {event['price']} at {clock(event['ts'])}."
+        elif event["type"] == "liquidation_continued":
+            step = f"step {event['step']}, with {percent(event['share'])} of what was left"
+            yield f"At {clock(event['ts'])} the ratio was {percent(event['ratio'])}: {step}."
         elif event["type"] == "liquidation_completed":
             paid = f"a fee of {money(event['fee'])} to the insurance fund"
             if Decimal(event["shortfall"]):

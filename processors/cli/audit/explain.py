@@ -11,11 +11,11 @@ import click
 from rich import box
 from rich.table import Table
 
-from processors.audit.explanation import NothingToExplain, Question, explain
+from processors.audit.explanation import NothingToExplain, explain
 from processors.audit.proof import BadProof, check_against, read_proof
 from processors.audit.report import report
 from processors.audit.series import RATIO_CEILING, last_fall
-from processors.audit.subjects import explain_subject
+from processors.audit.subjects import account_question, explain_subject
 from processors.audit.wording import STEPS, clock, described, money, percent, place
 from processors.cli.audit.common import audit_errors, read_file, write_file
 from processors.cli.audit.heads import load_heads
@@ -40,7 +40,12 @@ _INPUTS_SHOWN: Final = 12
 @click.command("explain")
 @click.argument("subject", metavar="LIQUIDATION_ID|EVENT_ID|ACCOUNT")
 @place_options
-@click.option("--at", "time", metavar="TIME", help="SUBJECT is an account: how it stood at this time.")
+@click.option(
+    "--at",
+    "time",
+    metavar="TIME",
+    help="The subject is an account (or ACCOUNT/SYMBOL, an isolated position): how it stood then.",
+)
 @click.option("--html", metavar="FILE", help="Also write a report: one HTML file that needs nothing else.")
 @click.option("--proof", metavar="FILE", help="Also write the proof, for `audit check-proof`.")
 @json_option
@@ -110,7 +115,7 @@ async def _explain(place: Place, subject: str, ts: int | None) -> Plain:
     async with open_ledger(place) as journal:
         with progress_bar(f"explaining {subject}", None) as advance:
             if ts is not None:
-                return await explain(journal, Question(subject, ts=ts), advance=advance)
+                return await explain(journal, account_question(subject, ts), advance=advance)
             return await explain_subject(journal, subject, advance=advance)
 
 
