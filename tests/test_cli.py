@@ -20,7 +20,7 @@ from processors.cli import main
 from processors.sqlite import SqliteJournal
 from schemas.canonical import canonical_json
 from schemas.outputs import OUTPUT_TOPIC_OF
-from worlds import START, Event, random_history
+from worlds import START, Event, model, parameters, random_history
 
 HISTORY = random_history(5, 60)
 
@@ -547,6 +547,51 @@ def test_audit_explain_of_what_is_not_there_exits_1(subject: str) -> None:
     run_ledger(HISTORY)
     result = margin_ledger("audit", "explain", subject, "--data", "ledger")
     assert (result.exit_code, subject in result.stderr) == (1, True)
+
+
+# --- replay under other rules ---------------------------------------------------------------------------
+
+
+def test_audit_replay_tries_every_combination_in_one_pass() -> None:
+    liquidated()
+    rules = ("--liquidation", "1.05", "--liquidation", "1.2", "--mode", "recorded", "--mode", "cross")
+    result = margin_ledger("audit", "replay", "--data", "ledger", *rules, "--set", "bands.buffer=1.6")
+    assert result.exit_code == 0
+    expected = (
+        "as recorded",
+        "as published",
+        "liquidation 1.05, recorded margin",
+        "liquidation 1.2, cross margin",
+    )
+    assert [words for words in expected if words not in " ".join(result.stdout.split())] == []
+
+
+def test_audit_replay_under_parameters_from_a_file_as_json() -> None:
+    liquidated()
+    write("rules.json", [parameters(model=model(breakdown="0.1"))])
+    rules = ("--parameters", "rules.json", "--from", "1", "--json")
+    plain = json.loads(margin_ledger("audit", "replay", "--data", "ledger", *rules).stdout)
+    assert [course["name"] for course in plain["courses"]] == ["as published", "rules.json"]
+    assert {"liquidated", "spared", "struck", "shortfall", "insurance"} <= plain["courses"][1].keys()
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ([], "say what is to be different"),
+        (["--liquidation", "2"], "liquidation 2: unsound_parameters: bands"),
+        (["--liquidation", "low"], "liquidation low: malformed_number: bands.liquidation"),
+        (["--set", "nothing=1", "--set", "x"], "PATH=VALUE"),
+        (["--set", "bands.none.none=1"], "bands.none.none"),
+        (["--parameters", "events.jsonl"], "events.jsonl"),
+        (["--parameters", "absent.json"], "absent.json"),
+        (["--from", "99", "--mode", "cross"], "has no page 99"),
+    ],
+)
+def test_audit_replay_under_rules_that_cannot_be_exits_2_in_one_line(rules: list[str], message: str) -> None:
+    run_ledger(HISTORY)
+    result = margin_ledger("audit", "replay", "--data", "ledger", *rules)
+    assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
 
 
 # --- a real process, really killed ----------------------------------------------------------------------

@@ -7,6 +7,7 @@ import click
 from processors.cli.audit.explain import check_proof, explain_command
 from processors.cli.audit.heads import heads, keygen, sign
 from processors.cli.audit.repair import repair
+from processors.cli.audit.replay import replay
 from processors.cli.audit.verify import verify
 
 
@@ -15,5 +16,5 @@ def audit() -> None:
     """Verify the journal, explain it, and ask what if."""
 
 
-for command in (verify, repair, explain_command, check_proof, heads, keygen, sign):
+for command in (verify, repair, explain_command, check_proof, replay, heads, keygen, sign):
     audit.add_command(command)
