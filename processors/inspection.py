@@ -52,18 +52,10 @@ async def at_time(journal: Journal, shard: int, ts: int) -> Moment:
 
 
 def newest_ts(state: State) -> int:
-    """The latest time of all that a state remembers; -1 when it remembers nothing.
-
-    Every applied event leaves its time, but for an index price of the settlement asset, which changes
-    nothing, and for parameters that others have replaced.
-    """
-    market = state.market
-    columns = (market.marks.ts, market.index.ts, market.funded)
-    times = [int(column.used().max(initial=NEVER)) for column in columns]
+    """The latest time of all that was ever applied to a state; -1 when nothing was."""
+    times = [state.market.clock]
     for ids in state.applied:
         times += [ids.forgotten_ts, max(ids.times, default=NEVER)]
-    if state.rulebook is not None:
-        times.append(state.rulebook.parameters.ts)
     return max(times)
 
 

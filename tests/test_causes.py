@@ -13,7 +13,7 @@ from ledger.bands import is_at_least
 from ledger.snapshots import state_hash
 from ledger.valuation import Figures, evaluate
 from processors.audit.causes import survival, waterfall
-from worlds import Event, World, histories, model, parameters
+from worlds import Event, World, histories, model, parameters, scenario_model, spread_model
 
 
 def told(history: list[Event]) -> World:
@@ -66,6 +66,17 @@ def test_the_floor_is_a_step_of_its_own() -> None:
     correlation = [{"a": "BTC", "b": "ETH", "rho": "1"}]
     world = hedged(correlation=correlation, breakdown="1", floor="0.5", correlation_default="0")
     assert step_names(world) == {"gross": False, "offsets": True, "floor": False}
+
+
+@pytest.mark.parametrize("other", [spread_model(), scenario_model()])
+def test_of_another_model_what_it_takes_off_is_one_step(other: dict[str, Any]) -> None:
+    world = World(parameters(model=other))
+    world.marks(BTC="100000", ETH="4000")
+    world.deposit("ann", "20000")
+    world.mode("ann", "portfolio")
+    world.buy("ann", "BTC-PERP", "1", "100000")
+    world.sell("ann", "ETH-PERP", "25", "4000")
+    assert list(step_names(world)) == ["gross", "offsets"]
 
 
 def test_cross_margin_is_gross_and_nothing_else() -> None:

@@ -27,8 +27,9 @@ HISTORY = random_history(5, 60)
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every command runs in an empty folder."""
+    """Every command runs in an empty folder, and closes a page when nothing is left and not by the clock."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MARGIN_LEDGER_PAGE_LINGER_MS", "0")
     return tmp_path
 
 

@@ -36,7 +36,7 @@ SAMPLE = (0, 1, 2, 499, 998)  # pages on which every kind of damage goes through
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ledger of 1,000 pages of one event each."""
-    folder = ledger_of(tmp_path_factory.mktemp("tampering"), random_history(3, PAGES - 18))
+    folder = ledger_of(tmp_path_factory.mktemp("tampering"), random_history(3, PAGES)[: PAGES - 1])
     options = small_pages(limits=PageLimits(entries=1, linger_ms=0), snapshot_every=10**9)
     asyncio.run(run_shard(folder, options=options))
     return folder

@@ -75,6 +75,8 @@ def _levels(state: State, pool: int, mode: Mode, figures: Figures) -> list[tuple
     model = state.rules.parameters.model
     if mode != "portfolio":
         return []
+    if not isinstance(model, NettingModel):
+        return [("offsets", figures.requirement)]
     calm = _requirement_under(state, pool, replace(model, breakdown=_ONE, panic=_ZERO, floor=_ZERO))
     worst = _requirement_under(state, pool, replace(model, floor=_ZERO))
     regime = figures.regime if figures.regime in ("breakdown", "panic") else "regime"
