@@ -68,7 +68,7 @@ def test_the_floor_is_a_step_of_its_own() -> None:
     assert step_names(world) == {"gross": False, "offsets": True, "floor": False}
 
 
-@pytest.mark.parametrize("other", [spread_model(), scenario_model()])
+@pytest.mark.parametrize("other", [spread_model(("BTC", "ETH", "0.5")), scenario_model()])
 def test_of_another_model_what_it_takes_off_is_one_step(other: dict[str, Any]) -> None:
     world = World(parameters(model=other))
     world.marks(BTC="100000", ETH="4000")

@@ -595,6 +595,26 @@ def test_audit_replay_under_rules_that_cannot_be_exits_2_in_one_line(rules: list
     assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
 
 
+# --- export ---------------------------------------------------------------------------------------------
+
+
+def test_audit_export_writes_a_file_for_each_table_once() -> None:
+    run_ledger(HISTORY, shards=2)
+    result = margin_ledger("audit", "export", "out", "--data", "ledger", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout).keys() == {path.stem for path in Path("out").glob("*.parquet")}
+    again = margin_ledger("audit", "export", "out", "--data", "ledger")
+    assert (again.exit_code, "export into another folder" in again.stderr) == (2, True)
+
+
+def test_audit_export_without_pyarrow_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_ledger(HISTORY)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "processors.audit.export", raising=False)
+    result = margin_ledger("audit", "export", "out", "--data", "ledger")
+    assert (result.exit_code, "pip install 'margin-ledger[export]'" in result.stderr) == (2, True)
+
+
 # --- a real process, really killed ----------------------------------------------------------------------
 
 
