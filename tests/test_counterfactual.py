@@ -184,6 +184,24 @@ def test_parameters_from_a_file_are_in_force_throughout() -> None:
     assert alternative.state.rules.parameters.instruments[0].brackets[0].maintenance_rate.text() == "0.03"
 
 
+def test_correlations_that_were_published_apart_are_facts_unless_parameters_are_given() -> None:
+    apart = {
+        "type": "correlations_published",
+        "event_id": "c",
+        "ts": START + 99,
+        "version": 1,
+        "correlation": [],
+    }
+    file = read_parameters(canonical_json(flat_rate("0.03")), "file.json")
+    for rules, is_taken in (
+        (changed("bands.buffer=1.9"), True),
+        (Rules("file.json", parameters=file), False),
+    ):
+        _, alternative = lived([*bet(), apart], rules)
+        assert (alternative.state.correlations_version == 1) == is_taken
+        assert bool(alternative.passed_over["publications of correlations"]) != is_taken
+
+
 # --- rules that cannot be ---------------------------------------------------------------------------------
 
 

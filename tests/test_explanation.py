@@ -122,6 +122,22 @@ async def test_its_own_inputs_are_all_there_with_their_sources(ledger: Path) -> 
     assert (answer["parameters"]["version"], answer["parameters"]["source"]["topic"]) == (1, "parameters")
 
 
+async def test_correlations_that_were_published_apart_are_cited(tmp_path: Path) -> None:
+    apart = {
+        "type": "correlations_published",
+        "event_id": "c",
+        "ts": START + 12,
+        "version": 1,
+        "correlation": [],
+    }
+    folder = ledger_of(tmp_path, [*history()[:12], apart])
+    await run_shard(folder)
+    answer = await why(folder, "hedger", START + 13)
+    assert answer["parameters"]["correlations"]["event"]["event_id"] == "c"
+    assert answer["decided"]["event"]["event_id"] == "c"
+    assert "by event c" in " ".join(answer["words"])
+
+
 async def test_the_end_of_a_liquidation_is_told(ledger: Path) -> None:
     answer = await why(ledger, "better:1")
     kinds = [plain["type"] for plain in answer["aftermath"]]

@@ -21,6 +21,7 @@ from processors.journal import Snapshot
 from processors.shard import Shard, ShardOptions, restore_snapshot
 from processors.sqlite import SqliteJournal
 from schemas.canonical import canonical_json, encode
+from schemas.parameters import NettingModel, RiskParametersPublished
 from schemas.wire import decode
 
 every_version = pytest.mark.parametrize("version", versions())
@@ -44,6 +45,20 @@ def test_every_event_is_read_and_would_be_written_the_same(version: str) -> None
     pages = [decode_page(record) for record, _ in load(version).pages]
     accepted = [line.body for page in pages for line in page.lines if line.kind == "accepted"]
     assert [encode(decode(body)) for body in accepted] == accepted
+
+
+def test_what_the_first_release_did_not_know_is_read_as_absent() -> None:
+    """Engine 1 knew one model, no review of eligibility and no bad prices: its parameters ask for none."""
+    lines = [line for record, _ in load("0.1.0").pages for line in decode_page(record).lines]
+    accepted = [line.body for line in lines if line.kind == "accepted"]
+    published = [decode(body) for body in accepted if b"risk_parameters_published" in body]
+    assert len(published) == 3
+    for parameters in published:
+        assert isinstance(parameters, RiskParametersPublished)
+        assert isinstance(parameters.model, NettingModel)
+        assert parameters.eligibility.review is None
+        assert {instrument.stale_after_ms for instrument in parameters.instruments} == {None}
+        assert {instrument.max_jump for instrument in parameters.instruments} == {None}
 
 
 async def report_on(golden: Golden, folder: Path) -> ShardReport:

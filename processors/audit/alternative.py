@@ -34,7 +34,7 @@ from schemas.events import (
     MarginTransferred,
     TradeExecuted,
 )
-from schemas.parameters import RiskParametersPublished
+from schemas.parameters import CorrelationsPublished, RiskParametersPublished
 from schemas.refusals import Refusal
 from schemas.units import SETTLEMENT_PRECISION, ExactDecimal, format_units
 
@@ -116,6 +116,9 @@ class Alternative:
         if isinstance(event, RiskParametersPublished):
             if self.rules.parameters is None or self.state.rulebook is None:
                 self._adopt(event)
+            return
+        if isinstance(event, CorrelationsPublished) and self.rules.parameters is not None:
+            self.passed_over["publications of correlations"] += 1
             return
         if self.rules.mode is not None:
             if isinstance(event, MarginModeRequested | MarginTransferred):

@@ -25,8 +25,14 @@ REMEDIES: Final[dict[Kind, str]] = {
         "The pages are as they were written, but the events in them come to something else now. Nothing is "
         "repaired: verify with the version that wrote these pages, and keep both results."
     ),
-    "outputs": "margin-ledger audit repair publishes again what the page proves, and nothing else.",
-    "snapshot": "margin-ledger audit repair drops the snapshot; recovery takes an older one, or none.",
+    "outputs": (
+        "margin-ledger audit repair publishes again what the page proves, and nothing else. Kafka's topics "
+        "keep what was published: tell who reads them; they know outputs by (shard, page, index)."
+    ),
+    "snapshot": (
+        "margin-ledger audit repair drops the snapshot; recovery takes an older one, or none. On Kafka it "
+        "is passed over until newer ones push it out, if it is not what its hash says."
+    ),
 }
 REPAIRABLE: Final[frozenset[Kind]] = frozenset({"outputs", "snapshot"})
 

@@ -158,7 +158,7 @@ def _decide(inquiry: _Inquiry, outputs: Iterable[PublishedOutput]) -> None:
         "own": None if own is None else _cited(own.cause),
         "since": None if own is None or own is decided else since(state, own, decided),
         "survival": survival(state, pool),
-        "parameters": _parameters(state, witness.parameters),
+        "parameters": _parameters(state, witness),
         "inputs": [_cited(seen) for seen in witness.inputs],
         "inputs_before": witness.inputs_seen - len(witness.inputs),
         "ratios": _curve(witness.ratios, RATIO_PRECISION),
@@ -206,9 +206,9 @@ def _answer(inquiry: _Inquiry, shard: int) -> Plain:
     return {"words": in_words(answer), **answer}
 
 
-def _parameters(state: State, published: Seen | None) -> Plain:
-    parameters = state.rules.parameters
-    cited = {} if published is None else _cited(published)
+def _parameters(state: State, witness: Witness) -> Plain:
+    parameters, correlations = state.rules.parameters, witness.correlations
+    cited = {} if witness.parameters is None else _cited(witness.parameters)
     cited.pop("event", None)
     return {
         "version": parameters.version,
@@ -218,6 +218,7 @@ def _parameters(state: State, published: Seen | None) -> Plain:
         "model": parameters.model.kind,
         "liquidation": parameters.bands.liquidation.text(),
         **cited,
+        "correlations": None if correlations is None else _cited(correlations),
     }
 
 

@@ -20,7 +20,7 @@ from processors.audit.series import Series
 from processors.edge import account_of
 from processors.paging import Replayed
 from schemas.events import Event, FundingRate, IndexPrice, MarkPrice
-from schemas.parameters import RiskParametersPublished
+from schemas.parameters import CorrelationsPublished, RiskParametersPublished
 
 _INPUTS_KEPT: Final = 1_000
 
@@ -67,6 +67,7 @@ class Witness:
     inputs: deque[Seen] = field(default_factory=lambda: deque(maxlen=_INPUTS_KEPT))
     inputs_seen: int = 0
     parameters: Seen | None = None
+    correlations: Seen | None = None  # published apart from the parameters, after them
     own: Look | None = None
     before: Look | None = None
     last: Look | None = None
@@ -80,7 +81,9 @@ class Witness:
             self._see_refusal(replayed, page)
             return
         if isinstance(event, RiskParametersPublished):
-            self.parameters = _seen(replayed, page)
+            self.parameters, self.correlations = _seen(replayed, page), None
+        elif isinstance(event, CorrelationsPublished):
+            self.correlations = _seen(replayed, page)
         is_own = account_of(event) == self.account_id
         if is_own:
             self._remember(_seen(replayed, page))
@@ -135,7 +138,7 @@ def _touches(state: State, pool: int, event: Event) -> bool:
         return state.book.positions.find(pool, contract) != NONE
     if isinstance(event, IndexPrice):
         return state.book.balances.find(pool, state.rules.asset(event.asset)) != NONE
-    return isinstance(event, RiskParametersPublished)
+    return isinstance(event, RiskParametersPublished | CorrelationsPublished)
 
 
 def _seen(replayed: Replayed, page: int) -> Seen:

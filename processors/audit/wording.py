@@ -169,6 +169,11 @@ def _rules(answer: Plain) -> Iterator[str]:
         f"In force were the parameters of version {rules['version']} (event {rules['event_id']}, published "
         f"{clock(rules['ts'])}{where}), model {rules['model']}."
     )
+    correlations = rules["correlations"]
+    if correlations is not None:
+        event = correlations["event"]
+        when = f"{clock(event['ts'])}; {place(correlations)}"
+        yield f"Its correlations were published apart, by event {event['event_id']} ({when})."
 
 
 def _aftermath(answer: Plain) -> Iterator[str]:
