@@ -440,6 +440,13 @@ def test_signed_heads_are_verified_against() -> None:
     assert "the journal ends before the head that was published" in result.stdout
 
 
+def test_a_head_that_was_not_come_to_is_said_not_to_be_compared() -> None:
+    run_ledger(HISTORY)
+    Path("heads.json").write_text(margin_ledger("audit", "heads", "--data", "ledger", "--json").stdout)
+    result = margin_ledger("audit", "verify", "--data", "ledger", "--against", "heads.json", "--to", "0")
+    assert (result.exit_code, "not compared with its published head" in result.stdout) == (0, True)
+
+
 def test_a_private_key_is_for_its_owner_only_and_is_never_overwritten() -> None:
     assert margin_ledger("audit", "keygen", "key.pem", "public.pem").exit_code == 0
     assert Path("key.pem").stat().st_mode & 0o077 == 0

@@ -11,6 +11,7 @@ from ledger.pages import Line, Run
 from logs import execute, forge_last_page, ledger_of, run_shard, small_pages, tail_of, verified
 from processors.audit.differences import Difference
 from processors.audit.verification import CannotVerify
+from processors.sqlite import SqliteJournal
 from worlds import random_history
 
 HISTORY = random_history(3, 30)
@@ -41,6 +42,25 @@ async def test_a_whole_journal_is_whole(ledger: Path) -> None:
     assert report.difference is None
     assert report.entries == len(HISTORY)
     assert report.snapshots == 2
+
+
+async def test_each_refused_input_has_one_dead_letter_in_whatever_shard(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path, random_history(3, 30), shards=4)
+    journal = SqliteJournal.open(folder)
+    journal.append_records(
+        [("prices", b"BTC-PERP", b"bad"), ("accounts", b"ann", b"bad"), ("prices", b"x", None)]
+    )
+    refused, dead_letters = set(), 0
+    for shard in range(4):
+        await run_shard(folder, shard)
+        report = await verified(folder, shard)
+        assert report.difference is None
+        dead_letters += report.dead_letters
+        async for page in journal.pages(shard):
+            lines = zip(page.lines, page.coordinates(), strict=False)
+            refused |= {source for line, source in lines if line.kind == "refused"}
+    journal.close()
+    assert dead_letters == len(refused) >= 3
 
 
 async def test_a_changed_output_is_found_with_both_versions(ledger: Path) -> None:

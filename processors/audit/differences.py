@@ -86,9 +86,11 @@ class Difference:
 
 
 def compare_outputs(
-    page: Page, recomputed: Sequence[PublishedOutput], published: Sequence[PublishedOutput]
+    page: Page, recomputed: list[PublishedOutput], published: list[PublishedOutput]
 ) -> Difference | None:
     """The first place where a page's published outputs are not those that the page gives."""
+    if recomputed == published:
+        return None
     given, told = Counter(recomputed), Counter(published)
     for entry in range(max(len(recomputed), len(published))):
         expected, found = (_at(outputs, entry) for outputs in (recomputed, published))

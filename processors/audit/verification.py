@@ -23,6 +23,7 @@ from processors.audit.merkle import MerkleTree
 from processors.journal import Halted, Journal, Snapshot
 from processors.paging import Divergence, replay_page
 from processors.shard import restore_snapshot
+from schemas.outputs import OUTPUT_TOPIC_OF
 
 # Told of a difference and what the page gives; True when it is no more, and the walk can go on.
 Mend = Callable[[Difference, list[PublishedOutput]], Awaitable[bool]]
@@ -55,8 +56,9 @@ class Scope:
 class ShardReport:
     """What the verification of one shard has seen. `begins` is the first page that was applied.
 
-    `trusted` names a state that was not recomputed, `published` a published head that was met;
-    `reading_seconds` is the part of `seconds` that reading the pages alone took.
+    `refused` counts inputs, `dead_letters` the outputs that say so: of an input that reaches every shard
+    one of them publishes it. `trusted` names a state that was not recomputed, `published` a published head
+    that was met. `reading_seconds` is the part of `seconds` that reading the pages alone took.
     """
 
     shard: int
@@ -67,6 +69,7 @@ class ShardReport:
     entries: int = 0
     refused: int = 0
     outputs: int = 0
+    dead_letters: int = 0
     snapshots: int = 0
     head: str = NO_PAGE_HASH
     state: str = ""
@@ -189,6 +192,7 @@ def _count(walk: _Walk, page: Page, outputs: list[PublishedOutput]) -> None:
     report.entries += len(page.lines) if page.number else 0
     report.refused += sum(line.kind == "refused" for line in page.lines)
     report.outputs += len(outputs)
+    report.dead_letters += sum(output.topic == OUTPUT_TOPIC_OF["event_refused"] for output in outputs)
     report.head = page.hash
     walk.previous = page
     walk.tree.add(page.hash)

@@ -13,7 +13,7 @@ from processors.audit.differences import Difference, PageFacts
 from processors.audit.verification import ShardReport
 from processors.cli.console import out
 
-_COUNTS = ("pages", "entries", "refused", "outputs", "snapshots")
+_COUNTS = ("pages", "entries", "refused", "outputs", "dead_letters", "snapshots")
 
 
 def plain_report(report: ShardReport) -> dict[str, Any]:
@@ -26,7 +26,8 @@ def plain_report(report: ShardReport) -> dict[str, Any]:
 
 def show_reports(title: str, reports: list[ShardReport]) -> None:
     """The reports as a table, then speed, then what was mended, then the differences."""
-    table = Table("shard", *_COUNTS, "head", "verdict", title=title)
+    headings = [name.replace("_", " ") for name in _COUNTS]
+    table = Table("shard", *headings, "head", "verdict", title=title)
     for report in reports:
         verdict = "[red]differs[/]" if report.difference else "[green]whole[/]"
         counts = (f"{getattr(report, name):,}" for name in _COUNTS)

@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from processors.audit.heads import NO_HEADS
+from processors.audit.heads import NO_HEADS, Heads
 from processors.audit.verification import Scope, ShardReport, verify_shard
 from processors.cli.audit.common import audit_errors
 from processors.cli.audit.heads import load_heads
@@ -16,6 +16,7 @@ from processors.cli.console import (
     Place,
     json_option,
     open_ledger,
+    out,
     place_options,
     print_json,
     progress_bar,
@@ -62,8 +63,17 @@ def verify(
         print_json([plain_report(report) for report in reports])
     else:
         show_reports("Verification", reports)
+        _show_unmet(heads, reports)
     if any(report.difference for report in reports):
         raise SystemExit(1)
+
+
+def _show_unmet(heads: Heads, reports: list[ShardReport]) -> None:
+    for report in reports:
+        head = heads.of(report.shard)
+        if head is not None and not report.published and not report.difference:
+            last = f"page {head.pages - 1} lies outside of what was verified"
+            out.print(f"shard {report.shard}: not compared with its published head: {last}", style="yellow")
 
 
 async def _verify(place: Place, scope: Scope) -> list[ShardReport]:
