@@ -23,6 +23,7 @@ from ledger.standing import review
 from ledger.state import State
 from ledger.stops import cancel_stop, place_stop
 from ledger.transfers import decide_transfer
+from ledger.versions import WITHOUT_ISOLATED_MODE, decide_mode_of_1
 from ledger.withdrawals import decide_withdrawal
 from schemas.events import (
     AccountEvent,
@@ -52,12 +53,15 @@ from schemas.events import (
 from schemas.outputs import LedgerOutput
 from schemas.parameters import CorrelationsPublished, RiskParametersPublished
 
-ENGINE_VERSION: Final = 2
+ENGINE_VERSION: Final = 2  # see `ledger.versions`
 PRICE_EVENTS: Final = (MarkPrice, IndexPrice, FundingRate, InterestRate)
 
 
-def apply(state: State, event: Event) -> list[LedgerOutput]:
-    """Apply one event and return its outputs in order. Refusal: nothing has changed."""
+def apply(state: State, event: Event, version: int = ENGINE_VERSION) -> list[LedgerOutput]:
+    """Apply one event and return its outputs in order. Refusal: nothing has changed.
+
+    With `version` as an earlier engine did, to verify what it wrote.
+    """
     cause = Cause(event.event_id, event.ts)
     if isinstance(event, RiskParametersPublished):
         return _adopt_parameters(state, event, cause)
@@ -67,7 +71,7 @@ def apply(state: State, event: Event) -> list[LedgerOutput]:
         said, pools = _PRICES[type(event)](state, event, cause)
         state.market.tell_time(event.ts)
         return [*said, *notice_stale(state, cause), *examine(state, pools, cause)]
-    return _apply_to_account(state, event, cause)
+    return _apply_to_account(state, event, cause, version)
 
 
 # --- broadcast events -----------------------------------------------------------------------------
@@ -93,13 +97,14 @@ def _adopt_correlations(state: State, event: CorrelationsPublished, cause: Cause
 # --- account events: checked first, then booked ---------------------------------------------------
 
 
-def _apply_to_account(state: State, event: AccountEvent, cause: Cause) -> list[LedgerOutput]:
+def _apply_to_account(state: State, event: AccountEvent, cause: Cause, version: int) -> list[LedgerOutput]:
     accounts = state.book.accounts
     state.require_parameters()
     account = accounts.numbers.get(event.account_id)
     if account is not None:
         state.applied[account].require_new(event.event_id, event.ts)
-    book = _PREPARE[type(event)](state, event)
+    prepare = _PREPARE if version == ENGINE_VERSION else _PREPARE_OF[version]
+    book = prepare[type(event)](state, event)
     if account is None:
         account = state.open_account(event.account_id)
     state.applied[account].remember(event.event_id, event.ts)
@@ -171,3 +176,4 @@ _PREPARE: Final[dict[type, Callable[[State, Any], Booking]]] = {
     OrderClosed: close_order,
     TradeExecuted: book_trade,
 }
+_PREPARE_OF: Final = {WITHOUT_ISOLATED_MODE: _PREPARE | {MarginModeRequested: decide_mode_of_1}}

@@ -9,6 +9,7 @@ from ledger.bands import BANDS, REQUIREMENT_SCALE, margin_ratio
 from ledger.book import MODES
 from ledger.collateral import asset_value, haircut
 from ledger.comparison import Standing, compare
+from ledger.holdings import NONE
 from ledger.liquidation_price import LiquidationPrices, liquidation_prices
 from ledger.margin import Exposure
 from ledger.regrouping import held_together
@@ -77,6 +78,27 @@ def _stop_losses(state: State, account: int) -> list[View]:
         price = format_units(stop.trigger_price, terms.price_precision)
         rows.append({"stop_id": stop_id, "symbol": terms.symbol, "trigger_price": price})
     return rows
+
+
+def view_pool(state: State, account_id: str, name: str = "") -> View:
+    """One pool alone: the account's own, or with a symbol as `name` that of an isolated position.
+
+    UnknownAccount when there is no such pool.
+    """
+    pool = find_pool(state, account_id, name)
+    return {"account_id": account_id, "pool": name, "mode": state.mode_of(pool), **_pool(state, pool)}
+
+
+def find_pool(state: State, account_id: str, name: str = "") -> int:
+    """The account's own pool, or with a symbol as `name` that of an isolated position. UnknownAccount."""
+    account = _number(state, account_id)
+    if not name:
+        return state.book.accounts.pool[account]
+    contract = state.rules.contract_ids.get(name, NONE)
+    pool = NONE if contract == NONE else state.book.isolated_pool(account, contract)
+    if pool == NONE:
+        raise UnknownAccount(f"{account_id}/{name}")
+    return pool
 
 
 def _number(state: State, account_id: str) -> int:

@@ -7,8 +7,9 @@ Both go through the same engine, so a page's outputs can be recomputed from the 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.engine import ENGINE_VERSION, apply
 from ledger.pages import Coordinates, Line, Page, PublishedOutput, Resume, seal
@@ -16,7 +17,7 @@ from ledger.state import State
 from processors.journal import SourceRecord
 from schemas.canonical import canonical_json, encode
 from schemas.events import KEYED_TOPICS, Event
-from schemas.outputs import OUTPUT_TOPIC_OF, EventRefused, Output
+from schemas.outputs import OUTPUT_TOPIC_OF, EventRefused, LedgerOutput, Output
 from schemas.refusals import Refusal
 from schemas.wire import decode, excerpt
 
@@ -131,21 +132,43 @@ class PageBuilder:
         return Line("refused", canonical_json(body))
 
 
+class Replayed(NamedTuple):
+    """A line of a page, done again: its place in the page, where it stood, its event (None: a refusal)."""
+
+    place: int
+    coordinates: Coordinates
+    line: Line
+    event: Event | None
+    outputs: list[PublishedOutput]
+
+
 def replay_page(state: State, page: Page, shards: int) -> list[PublishedOutput]:
     """Apply a page's lines to the state before it; its outputs. Divergence when a line no longer applies."""
+    return [output for replayed in replay_lines(state, page, shards) for output in replayed.outputs]
+
+
+def replay_lines(state: State, page: Page, shards: int) -> Iterator[Replayed]:
+    """The same, line by line: the state is that after the line that was yielded last."""
     tray = Tray(page.shard, page.number)
-    for line, coordinates in zip(page.lines, page.coordinates(), strict=True) if page.number else ():
+    lines = zip(page.lines, page.coordinates(), strict=True) if page.number else ()
+    for place, (line, coordinates) in enumerate(lines):
+        before, event = len(tray.outputs), None
         if line.kind == "accepted":
-            try:
-                outputs: list[Any] = apply(state, decode(line.body))
-            except Refusal as refusal:
-                place = f"shard {page.shard} page {page.number}"
-                raise Divergence(f"{place}: an accepted event is refused now: {refusal}") from refusal
+            event, outputs = _apply_again(state, page, line)
             for output in outputs:
                 tray.add(output)
         elif _publishes_refusal(coordinates, page.shard, shards):
             tray.add(_dead_letter(json.loads(line.body), coordinates))
-    return tray.outputs
+        yield Replayed(place, coordinates, line, event, tray.outputs[before:])
+
+
+def _apply_again(state: State, page: Page, line: Line) -> tuple[Event, list[LedgerOutput]]:
+    try:
+        event = decode(line.body)
+        return event, apply(state, event, page.engine_version)
+    except Refusal as refusal:
+        place = f"shard {page.shard} page {page.number}"
+        raise Divergence(f"{place}: an accepted event is refused now: {refusal}") from refusal
 
 
 def _publishes_refusal(coordinates: Coordinates, shard: int, shards: int) -> bool:

@@ -69,6 +69,8 @@ class Shard:
             self.tail = await self._write_genesis()
         else:
             self.tail = await self._rebuild(tail.page)
+            if self.tail.engine_version < ENGINE_VERSION:
+                await self.save_snapshot()  # where the old version ends: from here on the new one begins
         self._merge = Merge(self.tail.resume)
         self._options.at_step("recovered")
 

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import zstandard
-
 from ledger.pages import NO_PAGE_HASH, CorruptPage, Page, PublishedOutput, Resume, decode_page, encode_page
+from processors.compression import NotReadable, compress, decompress
 from processors.edge import account_of
 from processors.journal import Batch, Fenced, Halted, Snapshot, Source, SourceRecord, Tail, fork
 from processors.partitioner import partition_of
@@ -25,6 +24,7 @@ from schemas.events import BROADCAST_TOPICS, KEYED_TOPICS, TOPIC_OF, Event
 FILE_NAME: Final = "margin-ledger.db"
 _KEPT_SNAPSHOTS: Final = 2
 _CHUNK_BYTES: Final = 1024 * 1024
+_PAGES_AT_ONCE: Final = 16
 
 _SCHEMA: Final = """
 CREATE TABLE venue (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -179,7 +179,7 @@ class SqliteJournal:
 
     async def commit(self, epoch: int, page: Page, outputs: Sequence[PublishedOutput]) -> None:
         """A page and its outputs in one transaction. Fenced by a newer epoch; Halted on a fork."""
-        record = zstandard.compress(encode_page(page))
+        record = compress(encode_page(page))
         rows = [
             (page.shard, page.number, place, output.topic, output.body)
             for place, output in enumerate(outputs)
@@ -205,17 +205,22 @@ class SqliteJournal:
 
     async def pages(self, shard: int, first: int = 0) -> AsyncIterator[Page]:
         """The committed pages in order. Halted when one is missing, corrupt or does not follow the last."""
-        query = "SELECT number, record FROM pages WHERE shard = ? AND number >= ? ORDER BY number"
         previous: Page | None = None
-        for number, record in self._db.execute(query, (shard, first)):
-            page = _unpack(shard, number, record)
-            expected = first if previous is None else previous.number + 1
-            if number != expected:
-                raise Halted(f"shard {shard}: page {expected} is missing")
-            if previous is not None and page.previous_hash != previous.hash:
-                raise Halted(f"shard {shard}: page {page.number} does not follow page {previous.number}")
-            yield page
-            previous = page
+        while rows := self._some_pages(shard, first if previous is None else previous.number + 1):
+            for number, record in rows:
+                page = _unpack(shard, number, record)
+                expected = first if previous is None else previous.number + 1
+                if number != expected:
+                    raise Halted(f"shard {shard}: page {expected} is missing")
+                if previous is not None and page.previous_hash != previous.hash:
+                    raise Halted(f"shard {shard}: page {page.number} does not follow page {previous.number}")
+                yield page
+                previous = page
+
+    def _some_pages(self, shard: int, first: int) -> list[tuple[int, bytes]]:
+        """The next few records. A query left open would pin the file's past, and refuse our own writes."""
+        query = "SELECT number, record FROM pages WHERE shard = ? AND number >= ? ORDER BY number LIMIT ?"
+        return self._db.execute(query, (shard, first, _PAGES_AT_ONCE)).fetchall()
 
     async def page_count(self, shard: int) -> int:
         """How many pages a shard has, the genesis included."""
@@ -235,9 +240,17 @@ class SqliteJournal:
         )
         return [page for (page,) in self._db.execute(query, (shard, shard))]
 
+    async def republish(self, epoch: int, shard: int, page: int, outputs: Sequence[PublishedOutput]) -> None:
+        """Make what was published with a page exactly this: what an auditor computed from the page."""
+        rows = [(shard, page, place, output.topic, output.body) for place, output in enumerate(outputs)]
+        with self._transaction():
+            self._require_epoch(shard, epoch)
+            self._db.execute("DELETE FROM outputs WHERE shard = ? AND page = ?", (shard, page))
+            self._db.executemany("INSERT INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
+
     async def save_snapshot(self, epoch: int, snapshot: Snapshot) -> None:
         """Chunks first and the manifest last, in one transaction; older than the last two are dropped."""
-        data = zstandard.compress(snapshot.data)
+        data = compress(snapshot.data)
         chunks = [data[start : start + _CHUNK_BYTES] for start in range(0, len(data), _CHUNK_BYTES)]
         place = (snapshot.shard, snapshot.page)
         with self._transaction():
@@ -255,8 +268,17 @@ class SqliteJournal:
     def _drop_old_snapshots(self, shard: int) -> None:
         query = "SELECT page FROM snapshots WHERE shard = ? ORDER BY page DESC"
         for (page,) in self._db.execute(query, (shard,)).fetchall()[_KEPT_SNAPSHOTS:]:
-            self._db.execute("DELETE FROM snapshots WHERE shard = ? AND page = ?", (shard, page))
-            self._db.execute("DELETE FROM snapshot_chunks WHERE shard = ? AND page = ?", (shard, page))
+            self._delete_snapshot(shard, page)
+
+    def _delete_snapshot(self, shard: int, page: int) -> None:
+        self._db.execute("DELETE FROM snapshots WHERE shard = ? AND page = ?", (shard, page))
+        self._db.execute("DELETE FROM snapshot_chunks WHERE shard = ? AND page = ?", (shard, page))
+
+    async def drop_snapshot(self, epoch: int, shard: int, page: int) -> None:
+        """Forget the snapshot of a page."""
+        with self._transaction():
+            self._require_epoch(shard, epoch)
+            self._delete_snapshot(shard, page)
 
     async def snapshots(self, shard: int) -> list[Snapshot]:
         """The snapshots whose chunks are all there and readable, newest first."""
@@ -277,8 +299,8 @@ class SqliteJournal:
         query = "SELECT data FROM snapshot_chunks WHERE shard = ? AND page = ? ORDER BY chunk"
         parts = [data for (data,) in self._db.execute(query, (shard, page))]
         try:
-            return zstandard.decompress(b"".join(parts)) if len(parts) == chunks else None
-        except zstandard.ZstdError:
+            return decompress(b"".join(parts)) if len(parts) == chunks else None
+        except NotReadable:
             return None
 
     @contextmanager
@@ -306,8 +328,8 @@ def _shards_of(connection: sqlite3.Connection) -> int:
 
 def _unpack(shard: int, number: int, record: bytes) -> Page:
     try:
-        page = decode_page(zstandard.decompress(record))
-    except (zstandard.ZstdError, CorruptPage) as error:
+        page = decode_page(decompress(record))
+    except (NotReadable, CorruptPage) as error:
         raise Halted(f"shard {shard}: page {number} is corrupt: {error}") from error
     if (page.shard, page.number) != (shard, number):
         raise Halted(f"shard {shard}: page {number} holds page {page.number} of shard {page.shard}")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ledger.pages import PublishedOutput
+import zstandard
+
+from ledger.pages import Page, PublishedOutput, encode_page, page_hash
 from ledger.snapshots import state_hash
-from processors.audit.verification import ShardReport, verify_shard
+from processors.audit.verification import Scope, ShardReport, verify_shard
 from processors.paging import PageLimits
 from processors.shard import Shard, ShardOptions
 from processors.sqlite import SqliteJournal
@@ -92,12 +95,47 @@ async def published(folder: Path, number: int = 0) -> list[PublishedOutput]:
     return found
 
 
-async def verified(folder: Path, number: int = 0, *, first: int = 0, last: int | None = None) -> ShardReport:
+async def verified(folder: Path, number: int = 0, **scope: Any) -> ShardReport:
     """The auditor's report on a shard."""
     journal = SqliteJournal.open(folder)
-    report = await verify_shard(journal, number, first=first, last=last, advance=lambda _pages: None)
+    try:
+        return await verify_shard(journal, number, Scope(**scope), advance=no_advance)
+    finally:
+        journal.close()
+
+
+def no_advance(_steps: int) -> None:
+    """Nobody watches the progress."""
+
+
+def execute(folder: Path, *statements: str) -> None:
+    """What somebody does to the file behind the ledger's back; each statement must do something."""
+    journal = SqliteJournal.open(folder)
+    for statement in statements:
+        assert journal._db.execute(statement).rowcount > 0
     journal.close()
-    return report
+
+
+async def tail_of(folder: Path) -> Page:
+    """The last page of a ledger's first shard."""
+    journal = SqliteJournal.open(folder)
+    [*_, tail] = [page async for page in journal.pages(0)]
+    journal.close()
+    return tail
+
+
+async def forge_last_page(folder: Path, **changes: Any) -> Page:
+    """Give the last page other contents and a hash that fits: only a replay can tell. Returns the old one."""
+    tail = await tail_of(folder)
+    journal = SqliteJournal.open(folder)
+    forged = replace(tail, **changes)
+    forged = replace(forged, hash=page_hash(forged))
+    record = zstandard.compress(encode_page(forged))
+    journal._db.execute(
+        "UPDATE pages SET hash = ?, record = ? WHERE number = ?", (forged.hash, record, tail.number)
+    )
+    journal.close()
+    return tail
 
 
 def contents(outputs: Iterable[PublishedOutput]) -> list[Output]:

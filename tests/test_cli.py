@@ -20,15 +20,16 @@ from processors.cli import main
 from processors.sqlite import SqliteJournal
 from schemas.canonical import canonical_json
 from schemas.outputs import OUTPUT_TOPIC_OF
-from worlds import START, Event, random_history
+from worlds import START, Event, model, parameters, random_history
 
 HISTORY = random_history(5, 60)
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Every command runs in an empty folder."""
+    """Every command runs in an empty folder, and closes a page when nothing is left and not by the clock."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MARGIN_LEDGER_PAGE_LINGER_MS", "0")
     return tmp_path
 
 
@@ -263,6 +264,7 @@ def test_account_at_a_time_shows_the_past() -> None:
         (["ann", "--data", "elsewhere"], 1, "there is no ledger in elsewhere"),
         (["ann", "--data", "ledger", "--at", "noon"], 2, "--at takes"),
         (["ann", "--data", "ledger", "--at", "1", "--page", "1"], 2, "exclude each other"),
+        (["ann", "--data", "ledger", "--page", "999"], 1, "has no page 999: the last one is page 1"),
         (["ann"], 2, "--data"),
     ],
 )
@@ -407,10 +409,251 @@ def test_audit_verify_names_the_first_difference_and_exits_1() -> None:
     assert (report["difference"]["page"], report["difference"]["entry"]) == (1, 3)
 
 
-def test_audit_verify_that_cannot_run_exits_2() -> None:
-    result = margin_ledger("audit", "verify", "--data", "nothing")
+def damage(statement: str) -> None:
+    journal = SqliteJournal.open(Path("ledger"))
+    assert journal._db.execute(statement).rowcount > 0
+    journal.close()
+
+
+def test_audit_verify_prints_the_pages_of_a_difference_and_its_repair() -> None:
+    run_ledger(HISTORY)
+    damage("DELETE FROM outputs WHERE page = 1 AND place = 3")
+    said = margin_ledger("audit", "verify", "--data", "ledger").stdout
+    expected = ("page 1, output 3: an output was not published", "page 0 ", "page 1 ", "audit repair")
+    assert [words for words in expected if words not in said] == []
+
+
+def test_audit_verify_says_how_fast_it_was_beside_reading() -> None:
+    run_ledger(HISTORY)
+    assert "reading their pages alone" in margin_ledger("audit", "verify", "--data", "ledger").stdout
+
+
+def test_audit_verify_says_what_it_took_on_trust() -> None:
+    run_ledger(HISTORY)
+    result = margin_ledger("audit", "verify", "--data", "ledger", "--from", "99", "--trust-snapshot")
+    assert result.exit_code == 0
+    assert "taken on trust, not recomputed: the state after page 1, " in result.stdout
+
+
+def test_audit_repair_makes_a_damaged_ledger_whole() -> None:
+    run_ledger(HISTORY)
+    damage("DELETE FROM outputs WHERE page = 1 AND place = 3")
+    result = margin_ledger("audit", "repair", "--data", "ledger")
+    assert (result.exit_code, "page 1, output 3" in result.stdout) == (0, True)
+    assert margin_ledger("audit", "verify", "--data", "ledger").exit_code == 0
+
+
+def test_audit_repair_of_a_broken_chain_exits_1_and_says_what_to_do() -> None:
+    run_ledger(HISTORY)
+    damage("DELETE FROM pages WHERE number = 1")
+    result = margin_ledger("audit", "repair", "--data", "ledger")
+    assert result.exit_code == 1
+    assert "from a copy" in result.stdout
+
+
+def test_audit_heads_prints_the_head_that_verify_found() -> None:
+    run_ledger(HISTORY, shards=2)
+    heads = json.loads(margin_ledger("audit", "heads", "--data", "ledger", "--json").stdout)["heads"]
+    reports = json.loads(margin_ledger("audit", "verify", "--data", "ledger", "--json").stdout)
+    assert [(head["pages"], head["head"]) for head in heads] == [
+        (report["pages"], report["head"]) for report in reports
+    ]
+    assert heads[1]["root"] in margin_ledger("audit", "heads", "--data", "ledger").stdout
+
+
+def test_signed_heads_are_verified_against() -> None:
+    run_ledger(HISTORY)
+    assert margin_ledger("audit", "keygen", "key.pem", "public.pem").exit_code == 0
+    sign = ("audit", "sign", "--key", "key.pem", "-o", "heads.json", "--data", "ledger")
+    assert margin_ledger(*sign).exit_code == 0
+    verify = ("audit", "verify", "--data", "ledger", "--against", "heads.json", "--key", "public.pem")
+    assert "2 pages as published" in margin_ledger(*verify).stdout
+    damage("DELETE FROM pages WHERE number = 1")
+    result = margin_ledger(*verify)
+    assert result.exit_code == 1
+    assert "the journal ends before the head that was published" in result.stdout
+
+
+def test_a_head_that_was_not_come_to_is_said_not_to_be_compared() -> None:
+    run_ledger(HISTORY)
+    Path("heads.json").write_text(margin_ledger("audit", "heads", "--data", "ledger", "--json").stdout)
+    result = margin_ledger("audit", "verify", "--data", "ledger", "--against", "heads.json", "--to", "0")
+    assert (result.exit_code, "not compared with its published head" in result.stdout) == (0, True)
+
+
+def test_a_private_key_is_for_its_owner_only_and_is_never_overwritten() -> None:
+    assert margin_ledger("audit", "keygen", "key.pem", "public.pem").exit_code == 0
+    assert Path("key.pem").stat().st_mode & 0o077 == 0
+    before = Path("key.pem").read_bytes()
+    assert margin_ledger("audit", "keygen", "key.pem", "public.pem").exit_code == 2
+    assert Path("key.pem").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["verify", "--against", "absent.json"], "absent.json"),
+        (["verify", "--against", "events.jsonl"], "these are no heads"),
+        (["verify", "--key", "public.pem"], "--key is the key of --against"),
+        (["verify", "--against", "heads.json", "--key", "public.pem"], "signed by nobody"),
+        (["verify", "--against", "heads.json", "--key", "heads.json"], "not a public key"),
+        (["verify", "--against", "strange.json"], "the heads are of another ledger"),
+        (["sign", "--key", "public.pem"], "not a private key"),
+    ],
+)
+def test_heads_and_keys_that_are_no_good_exit_2_in_one_line(arguments: list[str], message: str) -> None:
+    run_ledger(HISTORY)
+    margin_ledger("audit", "keygen", "key.pem", "public.pem")
+    heads = margin_ledger("audit", "heads", "--data", "ledger", "--json").stdout
+    Path("heads.json").write_text(heads)
+    Path("strange.json").write_text(heads.replace('"shard": 0', '"shard": 5'))
+    result = margin_ledger("audit", *arguments, "--data", "ledger")
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize("command", ["verify", "repair", "heads"])
+def test_an_audit_that_cannot_run_exits_2(command: str) -> None:
+    result = margin_ledger("audit", command, "--data", "nothing")
     assert result.exit_code == 2
     assert "there is no ledger" in result.stderr
+
+
+def test_audit_verify_of_a_broken_file_exits_2() -> None:
+    Path("ledger").mkdir()
+    Path("ledger/margin-ledger.db").write_bytes(b"no database" * 1000)
+    assert margin_ledger("audit", "verify", "--data", "ledger").exit_code == 2
+
+
+def test_audit_verify_to_before_from_is_a_wrong_call() -> None:
+    result = margin_ledger("audit", "verify", "--data", "ledger", "--from", "5", "--to", "4")
+    assert (result.exit_code, "--to lies before --from" in result.stderr) == (2, True)
+
+
+# --- explain --------------------------------------------------------------------------------------------
+
+
+def liquidated() -> str:
+    """A ledger with a liquidation in it; its id."""
+    run_ledger(random_history(5, 400))
+    said = outputs_of(margin_ledger("outputs", "--data", "ledger", "--topic", "liquidations"))
+    found: str = said[0]["liquidation_id"]
+    return found
+
+
+def test_audit_explain_tells_a_liquidation_on_the_terminal() -> None:
+    subject = liquidated()
+    result = margin_ledger("audit", "explain", subject, "--data", "ledger")
+    assert result.exit_code == 0
+    assert all(
+        words in result.stdout for words in ("was liquidated at", "The requirement", "Its inputs", "Proof")
+    )
+
+
+def test_audit_explain_writes_a_report_and_a_proof_that_checks() -> None:
+    subject = liquidated()
+    files = ("--html", "why.html", "--proof", "proof.json")
+    assert margin_ledger("audit", "explain", subject, "--data", "ledger", *files).exit_code == 0
+    assert Path("why.html").read_text().startswith("<!doctype html>")
+    Path("heads.json").write_text(margin_ledger("audit", "heads", "--data", "ledger", "--json").stdout)
+    result = margin_ledger("audit", "check-proof", "proof.json", "--against", "heads.json")
+    assert (result.exit_code, "That root was published" in result.stdout) == (0, True)
+    assert "for you to compare" in margin_ledger("audit", "check-proof", "proof.json").stdout
+
+
+def test_a_forged_proof_exits_1_and_one_that_is_not_there_2() -> None:
+    margin_ledger("audit", "explain", liquidated(), "--data", "ledger", "--proof", "proof.json")
+    Path("proof.json").write_text(Path("proof.json").read_text().replace('"pages": ', '"pages": 1'))
+    forged = margin_ledger("audit", "check-proof", "proof.json")
+    assert (forged.exit_code, "it proves nothing" in forged.stderr) == (1, True)
+    assert margin_ledger("audit", "check-proof", "absent.json").exit_code == 2
+    assert margin_ledger("audit", "check-proof", "proof.json", "--key", "k").exit_code == 2
+
+
+def test_audit_explain_of_an_account_at_a_time_as_json() -> None:
+    run_ledger(HISTORY)
+    at = ("--at", str(START + 20), "--json", "--data", "ledger")
+    answer = json.loads(margin_ledger("audit", "explain", "ann", *at).stdout)
+    assert (answer["account_id"], answer["ts"]) == ("ann", START + 20)
+
+
+def test_audit_explain_of_a_price_tells_what_it_did_to_whom() -> None:
+    run_ledger(HISTORY)
+    result = margin_ledger("audit", "explain", "e-1", "--data", "ledger")
+    assert (result.exit_code, "concerns all accounts" in result.stdout) == (0, True)
+    assert margin_ledger("audit", "explain", "e-1", "--data", "ledger", "--html", "x").exit_code == 2
+
+
+@pytest.mark.parametrize("subject", ["nobody:1", "e-9999"])
+def test_audit_explain_of_what_is_not_there_exits_1(subject: str) -> None:
+    run_ledger(HISTORY)
+    result = margin_ledger("audit", "explain", subject, "--data", "ledger")
+    assert (result.exit_code, subject in result.stderr) == (1, True)
+
+
+# --- replay under other rules ---------------------------------------------------------------------------
+
+
+def test_audit_replay_tries_every_combination_in_one_pass() -> None:
+    liquidated()
+    rules = ("--liquidation", "1.05", "--liquidation", "1.2", "--mode", "recorded", "--mode", "cross")
+    result = margin_ledger("audit", "replay", "--data", "ledger", *rules, "--set", "bands.buffer=1.6")
+    assert result.exit_code == 0
+    expected = (
+        "as recorded",
+        "as published",
+        "liquidation 1.05, recorded margin",
+        "liquidation 1.2, cross margin",
+    )
+    assert [words for words in expected if words not in " ".join(result.stdout.split())] == []
+
+
+def test_audit_replay_under_parameters_from_a_file_as_json() -> None:
+    liquidated()
+    write("rules.json", [parameters(model=model(breakdown="0.1"))])
+    rules = ("--parameters", "rules.json", "--from", "1", "--json")
+    plain = json.loads(margin_ledger("audit", "replay", "--data", "ledger", *rules).stdout)
+    assert [course["name"] for course in plain["courses"]] == ["as published", "rules.json"]
+    assert {"liquidated", "spared", "struck", "shortfall", "insurance"} <= plain["courses"][1].keys()
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ([], "say what is to be different"),
+        (["--liquidation", "2"], "liquidation 2: unsound_parameters: bands"),
+        (["--liquidation", "low"], "liquidation low: malformed_number: bands.liquidation"),
+        (["--set", "nothing=1", "--set", "x"], "PATH=VALUE"),
+        (["--set", "bands.none.none=1"], "bands.none.none"),
+        (["--parameters", "events.jsonl"], "events.jsonl"),
+        (["--parameters", "absent.json"], "absent.json"),
+        (["--from", "99", "--mode", "cross"], "has no page 99"),
+    ],
+)
+def test_audit_replay_under_rules_that_cannot_be_exits_2_in_one_line(rules: list[str], message: str) -> None:
+    run_ledger(HISTORY)
+    result = margin_ledger("audit", "replay", "--data", "ledger", *rules)
+    assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
+
+
+# --- export ---------------------------------------------------------------------------------------------
+
+
+def test_audit_export_writes_a_file_for_each_table_once() -> None:
+    run_ledger(HISTORY, shards=2)
+    result = margin_ledger("audit", "export", "out", "--data", "ledger", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout).keys() == {path.stem for path in Path("out").glob("*.parquet")}
+    again = margin_ledger("audit", "export", "out", "--data", "ledger")
+    assert (again.exit_code, "export into another folder" in again.stderr) == (2, True)
+
+
+def test_audit_export_without_pyarrow_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_ledger(HISTORY)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    monkeypatch.delitem(sys.modules, "processors.audit.export", raising=False)
+    result = margin_ledger("audit", "export", "out", "--data", "ledger")
+    assert (result.exit_code, "pip install 'margin-ledger[export]'" in result.stderr) == (2, True)
 
 
 # --- a real process, really killed ----------------------------------------------------------------------

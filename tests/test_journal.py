@@ -160,6 +160,19 @@ async def test_pages_come_in_order_from_any_number(log: Journal, shard: int) -> 
     assert [page.number async for page in log.pages(shard, 2)] == [2, 3, 4]
 
 
+async def test_a_reader_that_stops_in_the_middle_is_in_nobodys_way(
+    log: Journal, outside: LogUnderTest, shard: int
+) -> None:
+    await written(log, shard, 4)
+    pages = log.pages(shard)
+    await anext(pages)
+    other = await outside.connect()
+    tail = await other.acquire(shard)
+    assert tail.page is not None
+    await other.commit(tail.epoch, page_after(tail.page), [OUTPUT])
+    assert (await log.acquire(shard)).page == page_after(tail.page)
+
+
 async def test_outputs_come_with_their_page_in_order(log: Journal, shard: int) -> None:
     epoch, last = await written(log, shard, 0)
     outputs = [output("liquidations", 0), output("decisions", 1), output("liquidations", 2)]

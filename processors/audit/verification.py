@@ -1,46 +1,81 @@
 """Verify a journal: the chain of its pages, conservation, every published byte, every snapshot.
 
 Nothing is taken on trust: pages are read again, their events applied again by a ledger that begins with
-nothing, and the outputs compared byte for byte with those that were published.
+nothing, and the outputs compared byte for byte with those that were published. Only one page, the state
+and the snapshots are ever in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field, replace
 
 from ledger.book import imbalances
+from ledger.engine import ENGINE_VERSION
 from ledger.pages import NO_PAGE_HASH, Page, PublishedOutput, hash_outputs
 from ledger.snapshots import state_hash
 from ledger.state import State
+from processors.audit.differences import Difference, Kind, PageFacts, compare_outputs
+from processors.audit.heads import NO_HEADS, Head, Heads
+from processors.audit.inputs import misplaced_inputs
+from processors.audit.merkle import MerkleTree
 from processors.journal import Halted, Journal, Snapshot
 from processors.paging import Divergence, replay_page
+from processors.shard import restore_snapshot
+from schemas.outputs import OUTPUT_TOPIC_OF
+
+# Told of a difference and what the page gives; True when it is no more, and the walk can go on.
+Mend = Callable[[Difference, list[PublishedOutput]], Awaitable[bool]]
+
+
+class CannotVerify(RuntimeError):
+    """The journal was written by a newer version than this one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """Where a journal is not what it must be. `entry` is an output's place in its page, if that is known."""
+class Scope:
+    """What is compared: the outputs of pages `first` to `last` (None: to the end).
 
-    shard: int
-    page: int
-    what: str
-    entry: int | None = None
-    expected: str = ""
-    found: str = ""
+    With `trust_snapshot` the walk begins at the newest snapshot before `first`, and that state is taken on
+    trust; else it begins with nothing, at the genesis. The journal must hold what was published `against`
+    it (but for the root, when the walk does not see every page).
+    """
+
+    first: int = 0
+    last: int | None = None
+    trust_snapshot: bool = False
+    against: Heads = NO_HEADS
+
+    def compares(self, page: int) -> bool:
+        """Whether the outputs of this page are compared."""
+        return self.first <= page and (self.last is None or page <= self.last)
 
 
 @dataclass(slots=True)
 class ShardReport:
-    """What the verification of one shard has seen."""
+    """What the verification of one shard has seen. `begins` is the first page that was applied.
+
+    `refused` counts inputs, `dead_letters` the outputs that say so: of an input that reaches every shard
+    one of them publishes it. `trusted` names a state that was not recomputed, `published` a published head
+    that was met. `reading_seconds` is the part of `seconds` that reading the pages alone took.
+    """
 
     shard: int
+    begins: int = 0
+    trusted: str = ""
+    published: str = ""
     pages: int = 0
     entries: int = 0
     refused: int = 0
     outputs: int = 0
+    dead_letters: int = 0
     snapshots: int = 0
     head: str = NO_PAGE_HASH
     state: str = ""
+    seconds: float = 0.0
+    reading_seconds: float = 0.0
+    mended: list[Difference] = field(default_factory=list)
     difference: Difference | None = None
 
 
@@ -49,56 +84,106 @@ class _Walk:
     """A verification on its way through the pages of a shard."""
 
     journal: Journal
+    scope: Scope
     report: ShardReport
-    snapshots: dict[int, Snapshot]
+    mend: Mend | None
+    snapshots: dict[int, Snapshot] = field(default_factory=dict)
     state: State = field(default_factory=State)
     previous: Page | None = None
+    tree: MerkleTree = field(default_factory=MerkleTree)
+
+    @property
+    def next_number(self) -> int:
+        return 0 if self.previous is None else self.previous.number + 1
 
 
 async def verify_shard(
-    journal: Journal, shard: int, *, first: int = 0, last: int | None = None, advance: Callable[[int], None]
+    journal: Journal,
+    shard: int,
+    scope: Scope | None = None,
+    *,
+    advance: Callable[[int], None],
+    mend: Mend | None = None,
 ) -> ShardReport:
-    """Verify the pages of a shard, stopping at the first difference.
+    """Verify the pages of a shard, stopping at the first difference that `mend` (if given) cannot take away.
 
-    Every page is applied; those from `first` to `last` are compared with what was published. `advance` is
-    told of every page.
+    `advance` is told of every page. CannotVerify when the journal is newer than this version.
     """
-    snapshots = {snapshot.page: snapshot for snapshot in await journal.snapshots(shard)}
-    walk = _Walk(journal, ShardReport(shard), snapshots)
+    began = time.perf_counter()
+    walk = _Walk(journal, scope or Scope(), ShardReport(shard), mend)
+    walk.snapshots = {snapshot.page: snapshot for snapshot in await journal.snapshots(shard)}
     try:
-        await _walk_pages(walk, first, last, advance)
-    except (Halted, Divergence) as failure:
-        number = 0 if walk.previous is None else walk.previous.number + 1
-        walk.report.difference = Difference(shard, number, str(failure))
+        await _begin(walk)
+        walk.report.difference = await _walk_pages(walk, advance)
+    except Halted as failure:
+        walk.report.difference = _about(walk, None, str(failure))
     walk.report.state = state_hash(walk.state)
+    walk.report.seconds = time.perf_counter() - began
     return walk.report
 
 
-async def _walk_pages(walk: _Walk, first: int, last: int | None, advance: Callable[[int], None]) -> None:
-    async for page in walk.journal.pages(walk.report.shard):
-        if last is not None and page.number > last:
-            return
-        walk.report.difference = await _verify_page(walk, page, compare=page.number >= first)
-        if walk.report.difference:
-            return
-        advance(1)
-    for number in await walk.journal.orphaned_outputs(walk.report.shard):
-        what = "outputs were published for a page that does not exist"
-        walk.report.difference = Difference(walk.report.shard, number, what)
+async def _begin(walk: _Walk) -> None:
+    """Take a snapshot's state on trust, if that is wanted and there is one."""
+    if not walk.scope.trust_snapshot:
         return
+    for number in sorted(walk.snapshots, reverse=True):
+        snapshot = walk.snapshots[number]
+        state = restore_snapshot(snapshot) if number < walk.scope.first else None
+        page = await _page(walk.journal, snapshot.shard, number) if state else None
+        if state is not None and page is not None and page.hash == snapshot.page_hash:
+            walk.state, walk.previous = state, page
+            walk.report.begins, walk.report.head = number + 1, page.hash
+            walk.report.trusted = f"the state after page {number}, {snapshot.state_hash}"
+            return
 
 
-async def _verify_page(walk: _Walk, page: Page, *, compare: bool) -> Difference | None:
-    difference = _check_chain(walk, page)
+async def _page(journal: Journal, shard: int, number: int) -> Page | None:
+    async for page in journal.pages(shard, number):
+        return page if page.number == number else None
+    return None
+
+
+async def _walk_pages(walk: _Walk, advance: Callable[[int], None]) -> Difference | None:
+    last = walk.scope.last
+    async for page in _timed(walk.journal.pages(walk.report.shard, walk.next_number), walk.report):
+        if last is not None and page.number > last:
+            return None
+        difference = await _verify_page(walk, page)
+        if difference:
+            return difference
+        advance(1)
+    return await _check_rest(walk) if last is None else None
+
+
+async def _timed(pages: AsyncIterator[Page], report: ShardReport) -> AsyncIterator[Page]:
+    """The pages, and in the report how long it took to read them: what a mere reader would have waited."""
+    while True:
+        began = time.perf_counter()
+        page = await anext(pages, None)
+        report.reading_seconds += time.perf_counter() - began
+        if page is None:
+            return
+        yield page
+
+
+async def _verify_page(walk: _Walk, page: Page) -> Difference | None:
+    if page.engine_version > ENGINE_VERSION:
+        raise CannotVerify(
+            f"shard {page.shard}: page {page.number} was written by engine {page.engine_version}, this is "
+            f"engine {ENGINE_VERSION}: use a newer version"
+        )
+    difference = _check_place(walk, page)
     if difference:
         return difference
-    outputs = replay_page(walk.state, page, walk.journal.shards)
-    checks = [_check_recorded_hash(page, outputs)]
-    if compare:
-        checks.append(_compare(page, outputs, await walk.journal.outputs(page.shard, page.number)))
-    checks += [_check_conservation(walk, page), _check_snapshot(walk, page)]
+    try:
+        outputs = replay_page(walk.state, page, walk.journal.shards)
+    except Divergence as failure:
+        return _about(walk, page, str(failure), "engine")
+    except (ValueError, TypeError, KeyError) as failure:
+        return _about(walk, page, f"a line cannot be read: {failure!r}")
+    difference = _check_outcome(walk, page, outputs) or await _check_published(walk, page, outputs)
     _count(walk, page, outputs)
-    return next((found for found in checks if found), None)
+    return difference or _check_head(walk, page)
 
 
 def _count(walk: _Walk, page: Page, outputs: list[PublishedOutput]) -> None:
@@ -107,57 +192,129 @@ def _count(walk: _Walk, page: Page, outputs: list[PublishedOutput]) -> None:
     report.entries += len(page.lines) if page.number else 0
     report.refused += sum(line.kind == "refused" for line in page.lines)
     report.outputs += len(outputs)
+    report.dead_letters += sum(output.topic == OUTPUT_TOPIC_OF["event_refused"] for output in outputs)
     report.head = page.hash
     walk.previous = page
+    walk.tree.add(page.hash)
 
 
-def _check_chain(walk: _Walk, page: Page) -> Difference | None:
+def _check_place(walk: _Walk, page: Page) -> Difference | None:
+    """Whether the page follows the one before, in the chain and in its inputs."""
     expected = walk.previous.hash if walk.previous else NO_PAGE_HASH
-    if page.previous_hash == expected:
-        return None
-    what = "the page does not follow the one before"
-    return Difference(page.shard, page.number, what, expected=expected, found=page.previous_hash)
-
-
-def _check_recorded_hash(page: Page, outputs: list[PublishedOutput]) -> Difference | None:
-    found = hash_outputs(outputs)
-    if found == page.output_hash:
-        return None
-    what = "recomputed outputs do not have the hash that the page records"
-    return Difference(page.shard, page.number, what, expected=page.output_hash, found=found)
-
-
-def _compare(
-    page: Page, recomputed: list[PublishedOutput], published: list[PublishedOutput]
-) -> Difference | None:
-    for entry in range(max(len(recomputed), len(published))):
-        expected, found = (_at(outputs, entry) for outputs in (recomputed, published))
-        if expected != found:
-            what = "a published output is not what the page gives"
-            return Difference(page.shard, page.number, what, entry, expected, found)
+    if page.previous_hash != expected:
+        what = "the page does not follow the one before"
+        return replace(_about(walk, page, what), expected=expected, found=page.previous_hash)
+    misplaced = misplaced_inputs(page, walk.previous.resume if walk.previous else {})
+    if misplaced:
+        return _about(walk, page, misplaced)
+    if walk.previous and page.engine_version < walk.previous.engine_version:
+        return _about(walk, page, f"engine {page.engine_version} wrote it, an older one than the page before")
     return None
 
 
-def _at(outputs: list[PublishedOutput], entry: int) -> str:
-    if entry >= len(outputs):
-        return "nothing"
-    output = outputs[entry]
-    return f"{output.topic}: {output.body.decode('utf-8', 'backslashreplace')}"
-
-
-def _check_conservation(walk: _Walk, page: Page) -> Difference | None:
+def _check_outcome(walk: _Walk, page: Page, outputs: list[PublishedOutput]) -> Difference | None:
+    """Whether applying the page came to what it came to when it was written, and nothing was made or lost."""
+    found = hash_outputs(outputs)
+    if found != page.output_hash:
+        what = "recomputed outputs do not have the hash that the page records"
+        return replace(_about(walk, page, what, "engine"), expected=page.output_hash, found=found)
     rules = walk.state.rulebook
     broken = imbalances(walk.state.book, rules) if rules else {}
-    return Difference(page.shard, page.number, f"not conserved: {broken}") if broken else None
+    return _about(walk, page, f"not conserved: {broken}", "engine") if broken else None
+
+
+async def _check_published(walk: _Walk, page: Page, outputs: list[PublishedOutput]) -> Difference | None:
+    """Whether what was published and what was saved is what the page gives."""
+    if walk.scope.compares(page.number):
+        published = await walk.journal.outputs(page.shard, page.number)
+        difference = compare_outputs(page, outputs, published)
+        if difference and not await _mended(walk, difference, outputs):
+            return replace(difference, pages=_facts(walk, page))
+    difference = _check_snapshot(walk, page)
+    if difference and not await _mended(walk, difference, outputs):
+        return difference
+    return None
+
+
+def _check_head(walk: _Walk, page: Page) -> Difference | None:
+    """Whether the published head, if it is that of this page, is what has been read."""
+    head = walk.scope.against.of(page.shard)
+    if head is None or head.pages != page.number + 1:
+        return None
+    if head.head != page.hash:
+        what = "the page is not the head that was published"
+        return replace(_about(walk, page, what), expected=head.head, found=page.hash)
+    if walk.tree.leaves == head.pages and walk.tree.root() != head.root:
+        what = "the pages do not have the root that was published"
+        return replace(_about(walk, page, what), expected=head.root, found=walk.tree.root())
+    walk.report.published = f"{head.pages} pages as published"
+    return None
+
+
+async def _mended(walk: _Walk, difference: Difference, outputs: list[PublishedOutput]) -> bool:
+    if walk.mend is None or not await walk.mend(difference, outputs):
+        return False
+    walk.report.mended.append(difference)
+    return True
 
 
 def _check_snapshot(walk: _Walk, page: Page) -> Difference | None:
-    snapshot = walk.snapshots.get(page.number)
-    if snapshot is None:
-        return None
+    snapshot = walk.snapshots.pop(page.number, None)
+    if snapshot is None or snapshot.engine_version != ENGINE_VERSION:
+        return None  # an older version remembered its state in another form, which no recovery takes any more
     walk.report.snapshots += 1
     expected, found = state_hash(walk.state), snapshot.state_hash
-    if (page.hash, expected) == (snapshot.page_hash, found):
-        return None
-    what = "the snapshot is not the state after this page"
-    return Difference(page.shard, page.number, what, expected=expected, found=found)
+    what = ""
+    if (snapshot.page_hash, found) != (page.hash, expected):
+        what = "the snapshot is not the state after this page"
+    elif restore_snapshot(snapshot) is None:
+        what = "the snapshot's data is not what its hash says"
+    return replace(_about(walk, page, what, "snapshot"), expected=expected, found=found) if what else None
+
+
+async def _check_rest(walk: _Walk) -> Difference | None:
+    """What is, or should be, beyond the last page: outputs and snapshots that nothing vouches for."""
+    head = walk.scope.against.of(walk.report.shard)
+    if head is not None and head.pages > walk.next_number:
+        return _cut_off(walk, head)
+    strays = [*await _stray_outputs(walk), *await _stray_snapshots(walk)]
+    return strays[0] if strays else None
+
+
+def _cut_off(walk: _Walk, head: Head) -> Difference:
+    what = "the journal ends before the head that was published"
+    expected = f"page {head.pages - 1}, {head.head}"
+    found = f"page {walk.next_number - 1}, {walk.report.head}"
+    return replace(_about(walk, None, what, "end"), expected=expected, found=found)
+
+
+async def _stray_outputs(walk: _Walk) -> list[Difference]:
+    shard, found = walk.report.shard, []
+    for number in await walk.journal.orphaned_outputs(shard):
+        if walk.scope.first <= number < walk.next_number:
+            again = "outputs were published again, after their page"
+            found.append(Difference(shard, number, again, "outputs"))
+        elif not 0 <= number < walk.next_number and not await _page(walk.journal, shard, number):
+            astray = "outputs were published for a page that does not exist"
+            found.append(Difference(shard, number, astray, "end"))
+    return found
+
+
+async def _stray_snapshots(walk: _Walk) -> list[Difference]:
+    shard, what = walk.report.shard, "there is a snapshot of a page that does not exist"
+    beyond = [number for number in walk.snapshots if number >= walk.next_number]
+    return [
+        Difference(shard, number, what, "end")
+        for number in beyond
+        if not await _page(walk.journal, shard, number)
+    ]
+
+
+def _about(walk: _Walk, page: Page | None, what: str, kind: Kind = "journal") -> Difference:
+    """A difference at a page, or (None) at the one that should have come next."""
+    number = walk.next_number if page is None else page.number
+    return Difference(walk.report.shard, number, what, kind, pages=_facts(walk, page))
+
+
+def _facts(walk: _Walk, page: Page | None) -> tuple[PageFacts, ...]:
+    return tuple(PageFacts.of(each) for each in (walk.previous, page) if each is not None)

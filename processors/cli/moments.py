@@ -25,9 +25,11 @@ def account_moment(place: Place, account_id: str, time: str | None, page: int | 
     """The shard of an account, and its state then or now. Failure when the account is not in it."""
     if time is not None and page is not None:
         raise click.UsageError("--at and --page exclude each other")
-    ts = None if time is None else _milliseconds(time)
+    ts = None if time is None else milliseconds(time)
     with ledger_errors():
         shard, moment = asyncio.run(_moment(place, account_id, ts, page))
+    if page is not None and moment.page < page:
+        raise Failure(f"shard {shard} has no page {page}: the last one is page {moment.page}")
     if account_id not in moment.state.book.accounts.numbers:
         raise Failure(f"account {account_id} is not in the ledger at that moment (shard {shard})")
     return shard, moment
@@ -41,7 +43,8 @@ async def _moment(place: Place, account_id: str, ts: int | None, page: int | Non
         return shard, await (latest(journal, shard) if page is None else after_page(journal, shard, page))
 
 
-def _milliseconds(time: str) -> int:
+def milliseconds(time: str) -> int:
+    """ISO 8601 (UTC unless it says otherwise) or milliseconds since 1970. BadParameter when it is neither."""
     if time.isdecimal() and time.isascii():
         return int(time)
     try:

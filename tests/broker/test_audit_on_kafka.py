@@ -1,0 +1,88 @@
+"""The auditor over Kafka: the golden journal, put on a broker, is answered for as on the embedded journal."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker import kafka_broker
+from golden_journals import load, put_into, restored
+from logs import no_advance
+from processors.audit.counterfactual import compare, plain_comparison
+from processors.audit.export import export_journal
+from processors.audit.heads import Heads, head_of
+from processors.audit.repair import NotRepairable, repair_shard
+from processors.audit.rules import Rules
+from processors.audit.subjects import explain_subject
+from processors.audit.verification import Scope, verify_shard
+from processors.journal import Journal
+from processors.kafka.cluster import Cluster
+from processors.kafka.journal import KafkaJournal
+from processors.kafka.topics import create
+
+GOLDEN = load("0.1.0")
+
+
+@pytest.fixture
+async def cluster(broker: kafka_broker.Cluster) -> Cluster:
+    """The golden journal, on topics under a prefix of their own."""
+    cluster = Cluster(broker.bootstrap, prefix=f"{uuid.uuid4().hex[:8]}-")
+    await create(cluster, 1)
+    journal = await KafkaJournal.connect(cluster, 1)
+    await put_into(journal, GOLDEN)
+    await journal.aclose()
+    return cluster
+
+
+async def answers(journal: Journal, folder: Path) -> dict[str, Any]:
+    """Everything that can be asked, as plain values without times taken."""
+    head = await head_of(journal, 0, advance=no_advance)
+    report = await verify_shard(journal, 0, Scope(against=Heads((head,))), advance=no_advance)
+    liquidation = await explain_subject(journal, "lucky:1", advance=no_advance)
+    others = await compare(journal, [Rules("cross", mode="cross")], advance=no_advance)
+    return {
+        "head": head,
+        "verified": (report.pages, report.entries, report.outputs, report.published, report.difference),
+        "explained": liquidation,
+        "compared": plain_comparison(others),
+        "exported": await export_journal(journal, folder, advance=no_advance),
+    }
+
+
+async def test_every_answer_is_the_one_of_the_embedded_journal(cluster: Cluster, tmp_path: Path) -> None:
+    async with restored(GOLDEN, tmp_path / "ledger") as embedded:
+        expected = await answers(embedded, tmp_path / "embedded")
+    journal = await KafkaJournal.connect(cluster, 1)
+    found = await answers(journal, tmp_path / "kafka")
+    await journal.aclose()
+    assert found == expected
+
+
+async def test_from_a_page_on_only_later_outputs_are_compared(cluster: Cluster) -> None:
+    journal = await KafkaJournal.connect(cluster, 1)
+    report = await verify_shard(journal, 0, Scope(first=100), advance=no_advance)
+    await journal.aclose()
+    assert (report.difference, report.head) == (None, GOLDEN.facts["head"])
+
+
+async def test_an_output_that_was_published_again_is_found(cluster: Cluster) -> None:
+    topic, body = GOLDEN.pages[5][1][0]
+    async with cluster.producer() as producer:
+        await producer.send_and_wait(cluster.topic(topic), body, None, 0)
+    journal = await KafkaJournal.connect(cluster, 1)
+    report = await verify_shard(journal, 0, advance=no_advance)
+    await journal.aclose()
+    assert report.difference is not None
+    assert (report.difference.page, report.difference.kind) == (json.loads(body)["page"], "outputs")
+    assert "again" in report.difference.what
+
+
+async def test_topics_that_keep_what_was_published_are_not_repaired(cluster: Cluster) -> None:
+    journal = await KafkaJournal.connect(cluster, 1)
+    with pytest.raises(NotRepairable):
+        await repair_shard(journal, 0, advance=no_advance)
+    await journal.aclose()
