@@ -18,7 +18,7 @@ from yarl import URL
 from processors.app import credentials
 from processors.bench.bare.inputs import input_count, input_partitions
 from processors.kafka.cluster import Cluster, cluster_from
-from processors.settings import ClusterSettings
+from processors.settings import Settings
 from schemas.events import TOPIC_RANK
 
 
@@ -84,6 +84,6 @@ async def _total(cluster: Cluster) -> int:
 
 
 if __name__ == "__main__":
-    found = asyncio.run(read_all(cluster_from(ClusterSettings())))
+    found = asyncio.run(read_all(cluster_from(Settings())))
     # The clock starts with the first event, so that one is not counted.
     print(json.dumps({"events": found.count - 1, "seconds": found.ended - found.began}))

@@ -11,7 +11,7 @@ import signal
 from processors.bench.bare.inputs import input_partitions
 from processors.bench.bare.round_trip import OUTPUTS
 from processors.kafka.cluster import Cluster, cluster_from
-from processors.settings import ClusterSettings
+from processors.settings import Settings
 
 _SHARD = 0
 _POLL_MS = 200
@@ -39,4 +39,4 @@ async def echo(cluster: Cluster) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(echo(cluster_from(ClusterSettings())))
+    asyncio.run(echo(cluster_from(Settings())))

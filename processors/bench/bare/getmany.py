@@ -11,7 +11,7 @@ import time
 
 from processors.bench.bare.inputs import input_count, input_partitions
 from processors.kafka.cluster import Cluster, cluster_from
-from processors.settings import ClusterSettings
+from processors.settings import Settings
 
 
 async def read_all(cluster: Cluster) -> tuple[int, float]:
@@ -30,5 +30,5 @@ async def read_all(cluster: Cluster) -> tuple[int, float]:
 
 
 if __name__ == "__main__":
-    events, seconds = asyncio.run(read_all(cluster_from(ClusterSettings())))
+    events, seconds = asyncio.run(read_all(cluster_from(Settings())))
     print(json.dumps({"events": events, "seconds": seconds}))
