@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 from rich.table import Table
@@ -44,9 +45,7 @@ def bench(
         benchmarks = chosen(names)
     except KeyError as unknown:
         raise click.BadParameter(f"no row is called {unknown}; there are {', '.join(NAMES)}") from None
-    # A broker takes a moment to know its new topics; the client says so, and tries again.
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)
-    with ledger_errors():
+    with ledger_errors(), _quiet_client():
         cluster = None if brokers is None else _cluster(brokers, allow_remote=allow_remote)
         with workbench(QUICK if quick else FULL, progress_bar, cluster) as run:
             rows = list(measure(run, benchmarks))
@@ -56,6 +55,18 @@ def bench(
         _show(rows)
     for note in run.notes:
         err.print(note, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _quiet_client() -> Iterator[None]:
+    """A broker takes a moment to know its new topics; the client says so, and tries again."""
+    client = logging.getLogger("aiokafka")
+    level = client.level
+    client.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        client.setLevel(level)
 
 
 def _cluster(brokers: str, *, allow_remote: bool) -> Cluster:
