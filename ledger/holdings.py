@@ -79,6 +79,10 @@ class Holdings:
         self.pool[row] = self.item[row] = self.next[row] = self.slot[row] = NONE
         self.free.append(row)
 
+    def totals(self, amount: AmountColumn) -> list[int]:
+        """Of each item, the exact sum of one of the amounts over all pools."""
+        return amount.totals(self.item, len(self.holders))
+
     def columns(self) -> dict[str, Column]:
         """Every column by name, for snapshots and hashes."""
         fixed = {

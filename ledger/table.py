@@ -112,3 +112,19 @@ class AmountColumn(Column):
         # 32-bit halves cannot overflow 64 bits below 2**31 rows.
         high, low = int((cells >> 32).sum()), int((cells & 0xFFFFFFFF).sum())
         return (high << 32) + low + sum(self.wide.values())
+
+    def totals(self, groups: Column, count: int) -> list[int]:
+        """The exact sum of each of `count` groups; `groups` names each cell's, a negative one none."""
+        group, cells = groups.used(), self.used()
+        counted = group >= 0
+        if self.wide:
+            counted &= cells != _ELSEWHERE
+        group, cells = group[counted], cells[counted]
+        halves = np.zeros((2, count), dtype=np.int64)
+        np.add.at(halves[0], group, cells >> 32)
+        np.add.at(halves[1], group, cells & 0xFFFFFFFF)
+        sums = [(high << 32) + low for high, low in zip(*halves.tolist(), strict=True)]
+        for row, value in self.wide.items():
+            if groups[row] >= 0:
+                sums[groups[row]] += value
+        return sums

@@ -45,6 +45,10 @@ class Merge:
             if len(buffer.arrivals) < capacity
         }
 
+    def runs_low(self, reserve: int) -> bool:
+        """Whether a source that has more to give is down to fewer than `reserve` records."""
+        return any(not buffer.at_end and len(buffer.arrivals) < reserve for buffer in self._buffers.values())
+
     def feed(
         self, source: Source, arrivals: Sequence[tuple[SourceRecord, Event | Refusal]], *, at_end: bool
     ) -> None:

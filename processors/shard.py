@@ -59,6 +59,7 @@ class Shard:
         self._epoch: int
         self._merge: Merge
         self._since_snapshot = 0
+        self._is_dry = True  # the merge had nothing to give when it was last asked
 
     async def recover(self) -> None:
         """Fence older writers, then rebuild the state: newest good snapshot, and the pages after it."""
@@ -94,9 +95,12 @@ class Shard:
     async def _gather(self, builder: PageBuilder) -> None:
         """Take inputs until the page is full, its time is up, or (after waiting for more) none are left."""
         linger_ms, deadline = self._options.limits.linger_ms, 0
-        await self._fill()
+        # While there is enough of one read, all that is taken was seen before the ends were asked for.
+        if self._is_dry or self._merge.runs_low(self._options.buffer // 2):
+            await self._fill()
         while not builder.is_full(self._options.limits):
             arrival = self._merge.take(only_topic=self._only_topic())
+            self._is_dry = arrival is None
             now_ms = self._options.clock_ms()
             if arrival is not None:
                 deadline = deadline or now_ms + linger_ms

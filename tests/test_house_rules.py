@@ -155,17 +155,30 @@ def test_nobody_imports_the_tests() -> None:
     assert offences(importing("tests", "pytest", "hypothesis", *helpers), *ROOMS) == []
 
 
+# What the benchmarks compare with is the bare library, so that is what those programs are written in.
+YARDSTICKS = "processors/bench/bare/"
+
+
+def users(package: str) -> set[str]:
+    return {path for path in importers(package) if not path.startswith(YARDSTICKS)}
+
+
 def test_only_the_kafka_room_imports_aiokafka() -> None:
-    assert all(path.startswith("processors/kafka/") for path in importers("aiokafka")), importers("aiokafka")
+    assert all(path.startswith("processors/kafka/") for path in users("aiokafka")), users("aiokafka")
 
 
 def test_only_the_application_and_its_agents_import_faust() -> None:
-    strangers = {path for path in importers("faust") if not path.startswith("processors/agents/")}
+    strangers = {path for path in users("faust") if not path.startswith("processors/agents/")}
     assert strangers <= {"processors/app.py"}
 
 
 def test_exactly_one_file_knows_sqlite() -> None:
-    assert importers("sqlite3") == {"processors/sqlite.py"}
+    assert users("sqlite3") == {"processors/sqlite.py"}
+
+
+def test_nobody_but_the_benchmarks_uses_their_yardsticks() -> None:
+    strangers = {path for path in importers("processors.bench.bare") if "/bench/" not in path}
+    assert strangers == set()
 
 
 @pytest.mark.parametrize("name", ["random", "time", "os.path", "pydantic", "asyncio", "logging", "uuid"])
@@ -367,7 +380,8 @@ def pins() -> dict[str, str]:
 def requirements() -> dict[str, str]:
     """Of each package that the project names, what it asks for."""
     declared = project()["project"]
-    named = [*declared["dependencies"], *declared["optional-dependencies"]["test"]]
+    extras = declared["optional-dependencies"].values()
+    named = [*declared["dependencies"], *(text for extra in extras for text in extra)]
     return {normalised(re.split(r"[=<>~!]", text)[0]): re.sub(r"^[\w.-]+", "", text) for text in named}
 
 

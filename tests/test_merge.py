@@ -52,6 +52,20 @@ def place_of(arrival: Arrival) -> Place:
     return arrival.record.topic, arrival.record.partition, arrival.record.offset
 
 
+# ---------- how much is left
+
+
+def test_a_source_that_has_more_runs_low_before_it_is_empty() -> None:
+    merge = merge_of({("trades", 0): [1, 2, 3], ("prices", 0): [9, 9, 9]}, at_end=False)
+    assert not merge.runs_low(3)
+    merge.take()
+    assert merge.runs_low(3)
+
+
+def test_a_source_at_its_end_does_not_run_low() -> None:
+    assert not merge_of({("trades", 0): [], ("prices", 0): [1]}).runs_low(5)
+
+
 # ---------- order
 
 

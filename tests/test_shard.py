@@ -212,6 +212,46 @@ async def test_a_page_waits_for_more_inputs_until_its_time_is_up(tmp_path: Path)
     assert b'"event_id":"late"' in closed.page.lines[-1].body
 
 
+async def test_a_backlog_that_was_read_is_not_read_again_at_every_page(tmp_path: Path) -> None:
+    history = random_history(1, 200)
+    folder = ledger_of(tmp_path, history)
+    journal = _CountsReads(SqliteJournal.open(folder))
+    shard = Shard(journal, 0, ShardOptions(PageLimits(entries=4, linger_ms=0)))
+    await shard.recover()
+    while await shard.step():
+        pass
+    assert shard.tail.number > 20
+    assert journal.reads <= 3
+    assert (await verified(folder)).entries == len(history)
+
+
+async def test_a_source_that_runs_low_is_read_before_it_is_empty(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 200))
+    journal = _CountsReads(SqliteJournal.open(folder))
+    shard = Shard(journal, 0, ShardOptions(PageLimits(entries=4, linger_ms=0), buffer=20))
+    await shard.recover()
+    sizes = []
+    while closed := await shard.step():
+        sizes.append(len(closed.page.lines))
+    assert set(sizes[:-1]) == {4}
+    assert journal.reads > 3
+
+
+class _CountsReads:
+    """A journal that counts how often it is asked for inputs."""
+
+    def __init__(self, journal: SqliteJournal) -> None:
+        self._journal = journal
+        self.reads = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    async def read(self, positions: Any, limit: int) -> Any:
+        self.reads += 1
+        return await self._journal.read(positions, limit)
+
+
 class _Delivers:
     """A journal to which more inputs come after the first read."""
 

@@ -15,8 +15,8 @@ AMOUNTS = st.one_of(
 )
 
 
-def column_of(values: list[int]) -> Column:
-    column = Column("i8")
+def column_of(values: list[int], width: Width = "i8") -> Column:
+    column = Column(width)
     fill(column, values)
     return column
 
@@ -97,6 +97,19 @@ def test_a_total_is_exact(values: list[int]) -> None:
 def test_a_total_of_the_largest_amounts_does_not_wrap() -> None:
     assert amounts_of([EDGE - 1] * 1_000).total() == 1_000 * (EDGE - 1)
     assert amounts_of([-EDGE] * 1_000).total() == -1_000 * EDGE
+
+
+@given(st.lists(st.tuples(st.integers(-1, 4), AMOUNTS), max_size=200))
+def test_a_total_of_each_group_is_exact_and_leaves_out_what_is_in_none(rows: list[tuple[int, int]]) -> None:
+    groups = column_of([group for group, _ in rows], "i4")
+    expected = [sum(value for group, value in rows if group == wanted) for wanted in range(5)]
+    assert amounts_of([value for _, value in rows]).totals(groups, 5) == expected
+
+
+def test_a_total_of_a_group_of_the_largest_amounts_does_not_wrap() -> None:
+    groups = column_of([0, 1] * 1_000, "i4")
+    totals = amounts_of([EDGE - 1, -EDGE] * 1_000).totals(groups, 2)
+    assert totals == [1_000 * (EDGE - 1), -1_000 * EDGE]
 
 
 @given(st.lists(AMOUNTS, max_size=100))

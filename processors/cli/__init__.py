@@ -6,6 +6,7 @@ import click
 
 from processors.cli.account import account
 from processors.cli.audit import audit
+from processors.cli.bench import bench
 from processors.cli.demo import demo
 from processors.cli.ingest import ingest
 from processors.cli.outputs import outputs
@@ -22,5 +23,17 @@ def main() -> None:
     """An exact, replayable ledger of portfolio margin."""
 
 
-for command in (demo, process, ingest, run, outputs, account, what_if_command, parameters, audit, topics):
+for command in (
+    demo,
+    process,
+    ingest,
+    run,
+    outputs,
+    account,
+    what_if_command,
+    parameters,
+    audit,
+    bench,
+    topics,
+):
     main.add_command(command)

@@ -16,6 +16,9 @@ from processors.settings import Misconfigured, Settings, variable
 MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
 # A page and the largest parameters after it, with what frames them, must fit into one record.
 MAX_PAGE_BYTES: Final = 2 * 1024 * 1024
+# A producer sends what goes to one partition in batches of at most this: what is written at once is sent at
+# once. A topic's limit holds for the whole batch, so this is less than any; one large record may be more.
+BATCH_BYTES: Final = 512 * 1024
 TRANSACTION_TIMEOUT_MS: Final = 15_000
 OPEN: Final = Security()  # no login and no encryption, wherever the cluster is
 
@@ -68,6 +71,7 @@ class Cluster:
             transactional_id=f"margin-ledger.{self.topic('journal')}.{shard}",
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             max_request_size=MAX_MESSAGE_BYTES,
+            max_batch_size=BATCH_BYTES,
             request_timeout_ms=TRANSACTION_TIMEOUT_MS,
             **self.connection(),
         )
@@ -77,6 +81,7 @@ class Cluster:
         return AIOKafkaProducer(
             enable_idempotence=True,
             max_request_size=MAX_MESSAGE_BYTES,
+            max_batch_size=BATCH_BYTES,
             **self.connection(),
         )
 

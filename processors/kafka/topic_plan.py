@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from processors.kafka.cluster import MAX_MESSAGE_BYTES, Cluster
+from processors.kafka.cluster import BATCH_BYTES, MAX_MESSAGE_BYTES, Cluster
 from schemas.events import KEYED_TOPICS
 from schemas.outputs import OUTPUT_TOPICS
 from schemas.treasury import TREASURY_TOPIC
@@ -19,6 +19,7 @@ MIN_IN_SYNC: Final = "min.insync.replicas"
 
 # Events are at most 64 KiB, but more of them may come in a batch. Kafka's own limit is 12 bytes more.
 _ORDINARY_BYTES: Final = 1024 * 1024
+assert BATCH_BYTES < _ORDINARY_BYTES
 
 _WORDS: Final = frozenset({"cleanup.policy", "message.timestamp.type", "unclean.leader.election.enable"})
 # What happens to a ledger whose topics differ.

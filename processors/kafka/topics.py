@@ -27,7 +27,7 @@ from processors.kafka.topic_plan import (
     settings_for,
 )
 
-__all__ = ["JOURNAL", "SNAPSHOTS", "Survey", "check", "create", "plan", "survey"]
+__all__ = ["JOURNAL", "SNAPSHOTS", "Survey", "check", "create", "delete", "plan", "survey"]
 
 _PATIENCE_S: Final = 30
 _REQUEST_TIMEOUT_MS: Final = 10_000
@@ -74,6 +74,15 @@ async def create(cluster: Cluster, shards: int | None = None, replication: int |
             await _until_visible(admin, names)
             (await _survey(admin, cluster, before.shards)).require_right()
     return names
+
+
+async def delete(cluster: Cluster) -> None:
+    """Delete every topic of a ledger. Only under a prefix: a real ledger is not deleted by a slip."""
+    if not cluster.prefix:
+        raise ValueError("only the topics under a prefix are deleted")
+    async with _admin(cluster) as admin:
+        there = (await _partitions(admin)).keys()
+        await admin.delete_topics([name for topic in plan(1) if (name := cluster.topic(topic.name)) in there])
 
 
 async def check(cluster: Cluster, shards: int | None = None) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from aiokafka import AIOKafkaProducer
@@ -65,12 +66,13 @@ class Writer:
         await _bounded(self._producer.stop())
 
     async def _send_all(self, messages: Iterable[Message]) -> list[int]:
+        batches = self._in_batches(messages)
         sending: list[asyncio.Future[Any]] = []
         refused: Exception | None = None
         try:
-            for message in messages:
-                future = await self._producer.send(
-                    message.topic, message.value, message.key, message.partition
+            for batch in batches:
+                future = await self._producer.send_batch(
+                    batch.builder, batch.topic, partition=batch.partition
                 )
                 future.add_done_callback(_seen)
                 sending.append(future)
@@ -83,7 +85,41 @@ class Writer:
         for failure in (*failures, refused):
             if failure is not None:
                 raise failure
-        return [int(result.offset) for result in results]
+        found = {
+            place: int(result.offset) + step
+            for batch, result in zip(batches, results, strict=True)
+            for step, place in enumerate(batch.places)
+        }
+        return [found[place] for place in range(len(found))]
+
+    def _in_batches(self, messages: Iterable[Message]) -> list[_Batch]:
+        """One batch for each partition, and another where one is full."""
+        batches: list[_Batch] = []
+        open_batches: dict[tuple[str, int], _Batch] = {}
+        for place, message in enumerate(messages):
+            at = (message.topic, message.partition)
+            if at not in open_batches or not open_batches[at].add(place, message):
+                open_batches[at] = _Batch(*at, self._producer.create_batch())
+                open_batches[at].add(place, message)  # the first fits, however large
+                batches.append(open_batches[at])
+        return batches
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Messages that go to a partition at once; `places` are theirs among all that are sent."""
+
+    topic: str
+    partition: int
+    builder: Any
+    places: list[int] = field(default_factory=list)
+
+    def add(self, place: int, message: Message) -> bool:
+        """Add a message; False when the batch is full."""
+        if self.builder.append(key=message.key, value=message.value, timestamp=None) is None:
+            return False
+        self.places.append(place)
+        return True
 
 
 def _seen(sending: asyncio.Future[Any]) -> None:

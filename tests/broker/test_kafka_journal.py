@@ -7,12 +7,14 @@ import uuid
 from collections.abc import AsyncIterator, Iterable
 
 import pytest
+from aiokafka import TopicPartition
 
 import test_journal as port
 from broker import kafka_broker
 from processors.journal import Halted, Journal, LogUnavailable
 from processors.kafka.cluster import Cluster
 from processors.kafka.journal import KafkaJournal
+from processors.kafka.reader import Offsets, Reader, read_to_ends
 from processors.kafka.topics import check, create, plan
 from processors.kafka.writer import Message, Writer
 from processors.partitioner import partition_of
@@ -68,6 +70,33 @@ _PORT_TESTS = [
     if name.startswith("test_") and {"log", "outside"} & set(test.__code__.co_varnames)
 ]
 globals().update({name: getattr(port, name) for name in _PORT_TESTS})
+
+
+async def test_what_is_sent_at_once_is_there_in_order_at_the_offsets_that_are_returned(
+    outside: KafkaLog, shard: int
+) -> None:
+    """More than one batch holds, to two topics by turns, with a record larger than a batch among them."""
+    names = [outside.cluster.topic(name) for name in ("decisions", "journal")]
+    sizes = [600_000 if number == 501 else 1_000 for number in range(1_500)]
+    messages = [
+        Message(names[number % 2], shard, None, str(number).encode().ljust(size))
+        for number, size in enumerate(sizes)
+    ]
+    writer = await Writer.start(outside.cluster, shard)
+    offsets = await writer.transact(messages, lambda _label: None)
+    await writer.close()
+    reader, ends = Reader(outside.cluster), Offsets(outside.cluster)
+    try:
+        for turn, name in enumerate(names):
+            at = TopicPartition(name, shard)
+            found = await read_to_ends(reader, ends, {at: 0}, len(messages))
+            assert [(record.offset, record.value) for record in found[at].records] == [
+                (offset, message.value)
+                for offset, message in zip(offsets[turn::2], messages[turn::2], strict=True)
+            ]
+    finally:
+        await reader.close()
+        await ends.close()
 
 
 async def test_an_aborted_page_is_not_in_the_journal(outside: KafkaLog, log: Journal, shard: int) -> None:

@@ -1,0 +1,110 @@
+"""`margin-ledger bench`: the benchmarks, each beside what it is compared with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.table import Table
+
+from processors.bench.catalogue import NAMES, chosen, measure
+from processors.bench.rows import Row, Skipped
+from processors.bench.workbench import FULL, QUICK, workbench
+from processors.cli.console import (
+    Failure,
+    brokers_option,
+    err,
+    json_option,
+    ledger_errors,
+    out,
+    print_json,
+    progress_bar,
+    read_settings,
+)
+from processors.kafka.addresses import addresses, is_loopback
+from processors.kafka.cluster import Cluster, cluster_from
+
+
+@click.command(epilog=f"Rows: {', '.join(NAMES)}.")
+@click.argument("names", nargs=-1, metavar="[NAME...]")
+@brokers_option
+@click.option("--allow-remote", is_flag=True, help="Load a broker that is not on this machine.")
+@click.option("--quick", is_flag=True, help="Less work: the rows that need no broker take about a minute.")
+@json_option
+def bench(
+    names: tuple[str, ...], brokers: str | None, allow_remote: bool, quick: bool, as_json: bool
+) -> None:
+    """Measure how fast this machine is at it, each figure beside its yardstick in the same run.
+
+    All rows, or those named; `pipeline` and `latency` name several. Rows that need a broker make topics of
+    their own there and delete them afterwards; it should have nothing else to do meanwhile.
+    """
+    try:
+        benchmarks = chosen(names)
+    except KeyError as unknown:
+        raise click.BadParameter(f"no row is called {unknown}; there are {', '.join(NAMES)}") from None
+    with ledger_errors(), _quiet_client():
+        cluster = None if brokers is None else _cluster(brokers, allow_remote=allow_remote)
+        with workbench(QUICK if quick else FULL, progress_bar, cluster) as run:
+            rows = list(measure(run, benchmarks))
+    if as_json:
+        print_json([row.to_plain() for row in rows])
+    else:
+        _show(rows)
+    for note in run.notes:
+        err.print(note, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _quiet_client() -> Iterator[None]:
+    """A broker takes a moment to know its new topics; the client says so, and tries again."""
+    client = logging.getLogger("aiokafka")
+    level = client.level
+    client.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        client.setLevel(level)
+
+
+def _cluster(brokers: str, *, allow_remote: bool) -> Cluster:
+    cluster = cluster_from(read_settings(), brokers)
+    elsewhere = [str(address) for address in addresses(cluster.bootstrap) if not is_loopback(address.host)]
+    if elsewhere and not allow_remote:
+        raise Failure(f"{elsewhere[0]} is not on this machine: --allow-remote if others can bear the load")
+    return cluster
+
+
+def _show(rows: list[Row | Skipped]) -> None:
+    table = Table("row", title="Benchmarks")
+    for name in ("value", "yardstick", "ratio", "reach"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("met")
+    lines = []
+    for row in rows:
+        if isinstance(row, Row):
+            table.add_row(*_cells(row))
+            lines.append(f"{row.name}: beside {row.yardstick}")
+        else:
+            lines.append(f"{row.name}: skipped: {row.reason}")
+    if table.rows:
+        out.print(table)
+    for line in lines:
+        out.print(line, markup=False, soft_wrap=True)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.name,
+        f"{row.value:,g} {row.unit}",
+        _or_nothing(row.yardstick_value, "{:,g}".format),
+        _or_nothing(row.ratio, "{:g}x".format),
+        row.reach or "",
+        {None: "", True: "[green]yes[/]", False: "[red]no[/]"}[row.met],
+    )
+
+
+def _or_nothing(figure: float | None, text: Callable[[float], str]) -> str:
+    return "" if figure is None else text(figure)
