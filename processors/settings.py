@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -32,6 +33,12 @@ def _split(value: object) -> object:
 def _shards(value: str | None) -> str | None:
     if value is not None:
         parse_shards(value)
+    return value
+
+
+def _web_address(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not re.match(r"https?://[^/\s]+", value.get_secret_value()):
+        raise ValueError("a web address is needed, beginning with https:// or http://")
     return value
 
 
@@ -92,7 +99,7 @@ class WorkerSettings(Settings):
     group: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$", max_length=200)] = "margin-ledger"
     session_timeout_ms: Annotated[int, Field(ge=1_000, le=300_000)] = 10_000
     stalled_after_ms: Annotated[int, Field(ge=1_000, le=3_600_000)] = 30_000
-    webhook: SecretStr | None = None
+    webhook: Annotated[SecretStr | None, AfterValidator(_web_address)] = None
     health: Annotated[str | None, AfterValidator(_address)] = None
     correlation_grid_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 60_000
     correlation_half_life_ms: Annotated[int, Field(ge=1)] = 86_400_000

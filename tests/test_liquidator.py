@@ -56,6 +56,12 @@ def test_a_liquidation_that_has_ended_since_is_left_alone() -> None:
         assert ids(page, said(end(kind, "ann"))) == ["bob:1:BTC-PERP", "bob:1:ETH-PERP"]
 
 
+def test_a_liquidation_that_has_gone_on_since_is_closed_by_what_it_asks_for_now() -> None:
+    later = trigger("ann") | {"type": "liquidation_continued", "step": 2}
+    assert ids(said(trigger("ann"), trigger("bob")), said(later)) == ["bob:1:BTC-PERP", "bob:1:ETH-PERP"]
+    assert ids(said(trigger("ann"), later)) == ["ann:1:BTC-PERP:2", "ann:1:ETH-PERP:2"]
+
+
 def test_the_end_of_an_earlier_liquidation_is_not_the_end_of_this_one() -> None:
     assert len(ids(said(end("liquidation_cancelled", number=1), trigger(number=2)))) == 2
 

@@ -10,7 +10,7 @@ from typing import cast
 from ledger.engine import apply
 from ledger.state import State
 from logs import contents, ledger_of, published, run_shard
-from processors.agents.fund import legs_of, report
+from processors.agents.fund import Legs, report
 from processors.follower import Follower
 from processors.journal import Journal
 from processors.sqlite import SqliteJournal
@@ -132,12 +132,11 @@ def test_the_legs_of_a_draw_are_those_of_its_liquidation_and_no_other() -> None:
         plain = [{"symbol": symbol, "side": side} for symbol, side in orders]
         return {"type": "liquidation_triggered", "liquidation_id": identity, "orders": plain}
 
-    published = [
-        said("ann:1", ("BTC-PERP", "sell"), ("ETH-PERP", "buy")),
-        said("ann:1", ("BTC-PERP", "sell")),
-        said("bob:1", ("DOGE-PERP", "sell")),
-        {"type": "liquidation_completed", "liquidation_id": "ann:1"},
-    ]
-    legs = [("BTC-PERP", "short"), ("ETH-PERP", "long")]
-    assert legs_of(move(liquidation_id="ann:1"), published) == legs
-    assert legs_of(move(), published) == []
+    known = Legs()
+    known.read(
+        [said("ann:1", ("BTC-PERP", "sell"), ("ETH-PERP", "buy")), said("bob:1", ("DOGE-PERP", "sell"))]
+    )
+    known.read([said("ann:1", ("BTC-PERP", "sell")), said("cyd:1", ("ETH-PERP", "sell"))])
+    known.read([{"type": "liquidation_cancelled", "liquidation_id": "cyd:1"}])
+    assert known.of(move(liquidation_id="ann:1")) == [("BTC-PERP", "short"), ("ETH-PERP", "long")]
+    assert known.of(move(liquidation_id="cyd:1")) == known.of(move()) == []

@@ -57,16 +57,25 @@ def report(followers: Sequence[Follower], move: Output, legs: Iterable[Leg]) -> 
     return [fund, *requests]
 
 
-def legs_of(move: Output, published: Iterable[Output]) -> list[Leg]:
-    """What was closed by the liquidation that moved the fund: whoever was long there lost to the shorts."""
-    identity = move.get("liquidation_id")
-    orders = [
-        order
-        for said in published
-        if identity is not None and said.get("liquidation_id") == identity
-        for order in said.get("orders", ())
-    ]
-    return list(dict.fromkeys((order["symbol"], winners_when_closing(order["side"])) for order in orders))
+class Legs:
+    """What each liquidation of a shard has closed: whoever was long there lost to the shorts."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, list[Leg]] = {}
+
+    def read(self, published: Iterable[Output]) -> None:
+        """Take in what was published, in order. A liquidation that was cancelled is forgotten."""
+        for said in published:
+            identity = said.get("liquidation_id", "")
+            if "orders" in said:
+                legs = [(order["symbol"], winners_when_closing(order["side"])) for order in said["orders"]]
+                self._of[identity] = list(dict.fromkeys([*self._of.get(identity, []), *legs]))
+            elif said["type"] == "liquidation_cancelled":
+                self._of.pop(identity, None)
+
+    def of(self, move: Output) -> list[Leg]:
+        """The legs of the liquidation that moved the fund; none when it was no liquidation."""
+        return self._of.get(move.get("liquidation_id") or "", [])
 
 
 def winners_when_closing(side: str) -> Literal["long", "short"]:

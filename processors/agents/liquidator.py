@@ -23,25 +23,32 @@ _ASKS: Final = frozenset({"liquidation_triggered", "liquidation_continued"})
 _ENDS: Final = frozenset({"liquidation_completed", "liquidation_cancelled"})
 log: Final = logging.getLogger(__name__)
 
+Output = dict[str, Any]
+
 
 def due_trades(
     of_page: Iterable[PublishedOutput], afterwards: Iterable[PublishedOutput]
 ) -> list[TradeExecuted]:
-    """The trades that a page asks for, but for liquidations that have ended since.
+    """The trades that a page asks for, but for liquidations that have ended or gone on since.
 
-    A page may be seen again, or late, and a trade for a liquidation that is over would open a position.
+    A page may be seen again, or late, and a trade for what is done would open a position.
     """
-    asking, ended = [], set[str]()
-    for said in (json.loads(output.body) for output in of_page):
+    asked: dict[str, Output] = {}
+    for said in map(_read, of_page):
         if said["type"] in _ASKS:
-            asking.append(said)
+            asked[said["liquidation_id"]] = said
         elif said["type"] in _ENDS:
-            ended.add(said["liquidation_id"])
-    if asking:
-        later = (json.loads(output.body) for output in afterwards)
-        ended |= {said["liquidation_id"] for said in later if said["type"] in _ENDS}
-    due = [asked for asked in asking if asked["liquidation_id"] not in ended]
-    return [trade for asked in due for trade in closing_trades(asked)]
+            asked.pop(said["liquidation_id"], None)
+    if asked:
+        for said in map(_read, afterwards):
+            if said["type"] in _ASKS | _ENDS:
+                asked.pop(said["liquidation_id"], None)
+    return [trade for said in asked.values() for trade in closing_trades(said)]
+
+
+def _read(output: PublishedOutput) -> Output:
+    said: Output = json.loads(output.body)
+    return said
 
 
 class Liquidator:

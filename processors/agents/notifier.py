@@ -49,8 +49,6 @@ class Notifier:
                 await insist(
                     lambda output=output: self._post(session, output),  # type: ignore[misc]
                     "the webhook did not take a notification",
-                    ClientError,
-                    TimeoutError,
                     Refused,
                 )
 
@@ -61,6 +59,13 @@ class Notifier:
             "Content-Type": "application/json",
             "Idempotency-Key": "{shard}-{page}-{index}".format(**place),
         }
-        async with session.post(self._webhook, data=output.body, headers=headers) as answer:
-            if answer.status >= 300:
-                raise Refused(f"status {answer.status}")
+        try:
+            # Redirected, a POST would become a GET without a body.
+            async with session.post(
+                self._webhook, data=output.body, headers=headers, allow_redirects=False
+            ) as answer:
+                if answer.status >= 300:
+                    raise Refused(f"status {answer.status}")
+        except (ClientError, TimeoutError) as error:
+            # No more than the kind: the client's own words contain the address, which may hold a secret.
+            raise Refused(type(error).__name__) from None

@@ -6,17 +6,19 @@ follows every shard's journal, whatever part of it this process was given to rea
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable, Iterator
 from typing import Any, Final
 
 from ledger.pages import Page, PublishedOutput
-from processors.agents.fund import MOVES, Leg, Output, legs_of, report, winners_when_closing
+from processors.agents.fund import MOVES, Leg, Legs, Output, report, winners_when_closing
 from processors.agents.pages import Outputs, insist, pages
 from processors.follower import Follower
 from processors.kafka.cluster import Cluster
 from processors.kafka.journal import KafkaJournal
+from processors.kafka.published import PublishedReader
 from schemas.canonical import encode
 
 NAME: Final = "treasury"
@@ -33,6 +35,7 @@ class Treasury:
         self._topic = topic
         self._journal: KafkaJournal | None = None
         self._followers: list[Follower] = []
+        self._legs_of: dict[int, tuple[PublishedReader, Legs]] = {}  # by shard
 
     async def run(self, stream: Any) -> None:
         """Follow the journal. A page is acknowledged when what it did to the fund is published."""
@@ -40,9 +43,12 @@ class Treasury:
             async for page in pages(stream):
                 await insist(lambda page=page: self._account_for(page), NAME)  # type: ignore[misc]
         finally:
-            await self._outputs.aclose()
-            if self._journal is not None:
-                await self._journal.aclose()
+            await asyncio.gather(self._outputs.aclose(), *self._closing())
+
+    def _closing(self) -> Iterator[Awaitable[None]]:
+        if self._journal is not None:
+            yield self._journal.aclose()
+        yield from (reader.close() for reader, _ in self._legs_of.values())
 
     async def _account_for(self, page: Page) -> None:
         moves = [said for said in _read(await self._outputs.of_page(page)) if said["type"] in MOVES]
@@ -61,12 +67,11 @@ class Treasury:
         draws = [move for move in moves if move["type"] == "insurance_fund_drawn"]
         if not draws:
             return []
-        reader = journal.published(page.shard, TOPICS)
-        try:
-            published = list(_read(await reader.after(-1)))
-        finally:
-            await reader.close()
-        found = [leg for draw in draws for leg in legs_of(draw, published) or _leg_of_trade(draw, page)]
+        if page.shard not in self._legs_of:
+            self._legs_of[page.shard] = (journal.published(page.shard, TOPICS), Legs())
+        reader, legs = self._legs_of[page.shard]
+        legs.read(_read(await reader.drain()))
+        found = [leg for draw in draws for leg in legs.of(draw) or _leg_of_trade(draw, page)]
         return list(dict.fromkeys(found))
 
     async def _catch_up(self) -> KafkaJournal:

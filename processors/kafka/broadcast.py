@@ -1,7 +1,7 @@
 """Broadcast topics, read and decoded once for all shards of a process.
 
-Every shard takes the same prices. The feed follows the fastest of them and keeps what it read last; a shard
-that is far behind reads for itself until it has caught up.
+Every shard takes the same prices. The feed goes with the one that is furthest and keeps what it read last; a
+shard that is far behind reads for itself until it has caught up.
 """
 
 from __future__ import annotations
@@ -63,16 +63,20 @@ class BroadcastFeed:
         await self._reader.close()
 
     def serves(self, at: TopicPartition, position: int) -> bool:
-        """Whether the feed has everything from a position on. The first one asked for is where it begins."""
+        """Whether the feed has everything from a position on.
+
+        It begins at the first one asked for, and anew where somebody is further than it has read.
+        """
         if at.topic.removeprefix(self._prefix) not in BROADCAST_TOPICS:
             return False
-        window = self._windows.setdefault(at, _Window(position, position))
+        window = self._windows.get(at)
+        if window is None or window.end < position:
+            window = self._windows[at] = _Window(position, position)
         return window.start <= position
 
     async def take(self, positions: Positions, limit: int) -> dict[TopicPartition, list[SourceRecord]]:
-        """Records from each position on, reading more where a position is at the end of what was read."""
-        at_end = [at for at, position in positions.items() if position >= self._windows[at].end]
-        if at_end:
+        """Records from each position on, reading more where nothing is left of what was read."""
+        if not all(self._windows[at].since(position, 1) for at, position in positions.items()):
             async with self._reading:
                 await self._read_on()
         return {at: self._windows[at].since(position, limit) for at, position in positions.items()}
@@ -86,10 +90,13 @@ class BroadcastFeed:
         return self._reader.arriving()
 
     async def _read_on(self) -> None:
-        positions = {at: window.end for at, window in self._windows.items()}
-        taken = await self._reader.take(positions, _READ_AT_ONCE)
-        for at, records in taken.items():
-            self._windows[at].extend([self._decode(record) for record in records], self._reader.reached(at))
+        windows = dict(self._windows)
+        positions = {at: window.end for at, window in windows.items()}
+        for at, records in (await self._reader.take(positions, _READ_AT_ONCE)).items():
+            # Meanwhile somebody may have begun anew, further on.
+            if self._windows[at] is windows[at]:
+                decoded_records = [self._decode(record) for record in records]
+                windows[at].extend(decoded_records, self._reader.reached(at))
 
     def _decode(self, record: Any) -> SourceRecord:
         topic = record.topic.removeprefix(self._prefix)
@@ -115,7 +122,7 @@ class InputStream:
         fed = {at: position for at, position in positions.items() if self._is_fed(at, position)}
         own = {at: position for at, position in positions.items() if at not in fed}
         taken: dict[TopicPartition, list[SourceRecord]] = {}
-        for at, records in (await self._own.take(own, limit)).items() if own else ():
+        for at, records in (await self._own.take(own, limit)).items():
             taken[at] = [self._plain(record) for record in records]
         if self._feed is not None and fed:
             taken |= await self._feed.take(fed, limit)

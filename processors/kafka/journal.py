@@ -15,7 +15,7 @@ import zstandard
 from aiokafka import TopicPartition
 
 from ledger.pages import NO_PAGE_HASH, CorruptPage, Page, PublishedOutput, Resume, decode_page, encode_page
-from processors.journal import Batch, Fenced, Halted, Snapshot, Source, Tail, fork
+from processors.journal import Batch, Fenced, Halted, LogUnavailable, Snapshot, Source, Tail, fork
 from processors.kafka.broadcast import BroadcastFeed, InputStream
 from processors.kafka.cluster import TRANSACTION_TIMEOUT_MS, Cluster
 from processors.kafka.published import PublishedReader
@@ -107,6 +107,8 @@ class KafkaJournal:
 
     async def acquire(self, shard: int) -> Tail:
         """Fence older writers first; only then is the tail the tail."""
+        if not 0 <= shard < self.shards:
+            raise Halted(f"there is no shard {shard}: the journal has {self.shards}, from 0 on")
         if self._writer is not None:
             await self._writer.close()
         self._writer = await Writer.start(self._cluster, shard)
@@ -163,6 +165,9 @@ class KafkaJournal:
             for output in outputs
         ]
         offset, *_ = await writer.transact(messages, self._at_step)
+        if offset < 0:
+            # A send that was tried again and had arrived the first time: the broker no longer says where.
+            raise LogUnavailable(f"shard {page.shard}: where page {page.number} stands is not known")
         if offset != self._next_offset:
             raise Halted(
                 f"shard {page.shard}: page {page.number} stands at offset {offset} of the journal and not at "

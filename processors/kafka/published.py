@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import TopicPartition
 
@@ -14,7 +14,8 @@ from ledger.pages import PublishedOutput
 from processors.kafka.cluster import Cluster
 from processors.kafka.reader import Offsets, Positions, Reader, read_to_ends
 
-_READ_AT_ONCE = 2_000
+_READ_AT_ONCE: Final = 2_000
+_HIDDEN_S: Final = 0.05
 
 
 class PublishedReader:
@@ -64,6 +65,12 @@ class PublishedReader:
             for output in _in_order(self._found[later])
         ]
 
+    async def drain(self) -> list[PublishedOutput]:
+        """Everything until now that nobody was given yet, page after page."""
+        await self._read_until(await self._newest_page())
+        pages = [self._found.pop(page) for page in sorted(self._found)]
+        return [output for page in pages for output in _in_order(page)]
+
     async def rest(self) -> list[int]:
         """The pages that have outputs nobody asked for, in ascending order."""
         self._read_through = dict.fromkeys(self._partitions, -1)
@@ -76,9 +83,12 @@ class PublishedReader:
         if page > self._newest:
             self._newest = max(page, await self._newest_page())
         while behind := [at for at in self._partitions if self._read_through[at] < page]:
-            await self._read_on({at: self._positions[at] for at in behind})
+            if not await self._read_on({at: self._positions[at] for at in behind}):
+                await asyncio.sleep(_HIDDEN_S)
 
-    async def _read_on(self, positions: Positions) -> None:
+    async def _read_on(self, positions: Positions) -> bool:
+        """Whether anything new was read; if not, something is hidden by a transaction that is open."""
+        before = dict(self._positions), dict(self._read_through)
         ends = await self._watermarks.ends(positions)
         found = await read_to_ends(self._reader, self._offsets, positions, _READ_AT_ONCE)
         for at, part in found.items():
@@ -87,6 +97,7 @@ class PublishedReader:
                 self._positions[at] = record.offset + 1
             if part.at_end and self._reader.reached(at) >= ends[at]:
                 self._read_through[at] = max(self._newest, self._read_through[at])
+        return before != (self._positions, self._read_through)
 
     def _take(self, at: TopicPartition, body: bytes) -> None:
         page, index = _place(body)

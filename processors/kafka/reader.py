@@ -109,7 +109,8 @@ async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
     try:
         await consumer.stop()
     except asyncio.CancelledError:
-        # One of its own tasks was cancelled before it began; unless it was us, just now, all is well.
+        # One of its own tasks was cancelled at the wrong moment, and its connections are still there.
+        await consumer._client.close()  # noqa: SLF001
         if task is not None and task.cancelling() > before:
             raise
 
@@ -151,6 +152,7 @@ class Reader(_Connection):
         self._held: dict[TopicPartition, deque[Any]] = {}
         self._given: Positions = {}  # the offset after the last record that was taken
         self._position: Positions = {}  # where the consumer stands
+        self._wanted: frozenset[TopicPartition] = frozenset()  # what was asked for last
         self._polling: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -162,6 +164,9 @@ class Reader(_Connection):
 
     async def take(self, positions: Positions, limit: int) -> dict[TopicPartition, list[Any]]:
         """What has come of each partition. Halted when it does not have a position, or cannot be read."""
+        self._wanted = frozenset(positions)
+        if not positions:
+            return {}
         await self._stand_at(positions)
         if self._polling is not None and self._polling.done():
             polling, self._polling = self._polling, None
@@ -184,7 +189,7 @@ class Reader(_Connection):
 
     def arriving(self) -> asyncio.Task[None] | None:
         """Ends when more has come (or, once in a while, without); None when there is something already."""
-        if any(self._held.values()) or not self._held:
+        if any(self._held[at] for at in self._wanted) or not self._held:
             return None
         if self._polling is None:
             self._polling = asyncio.create_task(self._poll(_POLL_MS))
@@ -192,6 +197,7 @@ class Reader(_Connection):
 
     def forget(self, at: TopicPartition) -> None:
         """Read this partition no more."""
+        self._wanted -= {at}
         if self._held.pop(at, None) is not None:
             del self._given[at], self._position[at]
             self._assign()

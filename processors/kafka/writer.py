@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
@@ -13,7 +14,10 @@ from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 from processors.journal import Fenced, LogUnavailable
 from processors.kafka.cluster import TRANSACTION_TIMEOUT_MS, Cluster
 
-_PATIENCE_S = 2 * TRANSACTION_TIMEOUT_MS / 1000
+# Shorter than the broker's: what it aborts in the end would look like the deed of a newer writer.
+_PATIENCE_S: Final = 2 / 3 * TRANSACTION_TIMEOUT_MS / 1000
+# Long enough for it to abort what an older writer has left open.
+_START_PATIENCE_S: Final = 2 * TRANSACTION_TIMEOUT_MS / 1000
 
 
 class Message(NamedTuple):
@@ -37,10 +41,10 @@ class Writer:
         """Fence older writers of the shard; then nothing of theirs is still open."""
         producer = cluster.transactional_producer(shard)
         try:
-            async with asyncio.timeout(_PATIENCE_S):
+            async with asyncio.timeout(_START_PATIENCE_S):
                 await producer.start()
         except (KafkaError, TimeoutError) as error:
-            await _bounded(producer.stop())
+            await _let_go(producer)
             raise LogUnavailable(f"shard {shard} cannot write to {cluster.bootstrap}: {error!r}") from error
         return cls(producer, f"shard {shard}")
 
@@ -62,8 +66,8 @@ class Writer:
             raise LogUnavailable(f"{self._name}: a page could not be committed: {error!r}") from error
 
     async def close(self) -> None:
-        """Abort what is open and let go, in bounded time; the next writer's start does the same for us."""
-        await _bounded(self._producer.stop())
+        """Let go, in bounded time. What is open is aborted by the next writer's start, or by the broker."""
+        await _let_go(self._producer)
 
     async def _send_all(self, messages: Iterable[Message]) -> list[int]:
         batches = self._in_batches(messages)
@@ -128,10 +132,13 @@ def _seen(sending: asyncio.Future[Any]) -> None:
         sending.exception()
 
 
-async def _bounded(stopping: Any) -> None:
-    """Wait for an end that may never come, but not for ever."""
+async def _let_go(producer: AIOKafkaProducer) -> None:
+    """Stop a producer. It would wait for ever for batches that nobody takes: after a while it is cut off."""
     try:
         async with asyncio.timeout(_PATIENCE_S):
-            await stopping
-    except (KafkaError, TimeoutError):
-        return
+            await producer.stop()
+    except (KafkaError, AssertionError, OSError, TimeoutError):
+        with suppress(KafkaError, AssertionError, OSError, asyncio.CancelledError):
+            await producer._sender.close()  # noqa: SLF001
+        with suppress(KafkaError, OSError):
+            await producer.client.close()
