@@ -13,7 +13,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ log: Final = logging.getLogger(__name__)
 
 @dataclass
 class WorkerContext:
-    """What the parts of a worker share."""
+    """What the parts of a worker share. `at_step` is called with a label at every step that can fail."""
 
     cluster: Cluster
     settings: WorkerSettings
@@ -197,7 +197,7 @@ def kafka_work(context: WorkerContext, feed: BroadcastFeed | None = None) -> Wor
 
     return Work(
         connect=connect,
-        options=settings.shard_options(),
+        options=replace(settings.shard_options(), at_step=context.at_step),
         poll_s=settings.poll_ms / 1000,
         stalled_after_s=settings.stalled_after_ms / 1000,
         on_page=context.progress.add,

@@ -38,12 +38,18 @@ class Merge:
         self._buffers = {source: _Buffer(position) for source, position in resume.items()}
 
     def wants(self, capacity: int) -> Resume:
-        """Where to read on, for the sources with fewer than `capacity` records buffered."""
-        return {
-            source: buffer.position
-            for source, buffer in self._buffers.items()
-            if len(buffer.arrivals) < capacity
-        }
+        """Where to read on, for the sources with fewer than `capacity` records buffered.
+
+        The others are not read now. What lies behind their records may have grown, so when those are all
+        taken, the source has to be read again before anything is known of its end.
+        """
+        wanted = {}
+        for source, buffer in self._buffers.items():
+            if len(buffer.arrivals) < capacity:
+                wanted[source] = buffer.position
+            else:
+                buffer.at_end = False
+        return wanted
 
     def runs_low(self, reserve: int) -> bool:
         """Whether a source that has more to give is down to fewer than `reserve` records."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -19,7 +19,7 @@ class Ownership(Protocol):
         """Whether other processes may be given our shards."""
         ...
 
-    def changes(self) -> AsyncIterator[frozenset[int]]:
+    def changes(self) -> AsyncGenerator[frozenset[int], None]:
         """All shards that are ours, once at first and again whenever somebody has looked anew."""
         ...
 
@@ -31,7 +31,7 @@ class FixedOwnership:
     shards: frozenset[int]
     is_shared: bool = False
 
-    async def changes(self) -> AsyncIterator[frozenset[int]]:
+    async def changes(self) -> AsyncGenerator[frozenset[int], None]:
         """Say it once; then there is nothing more to say."""
         yield self.shards
         await asyncio.Event().wait()

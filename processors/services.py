@@ -4,6 +4,8 @@ the ownership. What Faust runs beside its agents."""
 from __future__ import annotations
 
 import asyncio
+import logging
+from contextlib import aclosing
 from typing import Any, Final
 
 from mode import Service
@@ -12,6 +14,7 @@ from processors.journal import Fenced, Halted
 from processors.ownership import Ownership, format_shards
 from processors.worker import Work
 
+log: Final = logging.getLogger(__name__)
 _FINISHING_S: Final = 30.0  # how long a shard may take to finish its page
 _LEFT_ALONE_S: Final = 15.0  # how long a shard that was fenced is left to whoever did it
 
@@ -53,7 +56,7 @@ class ShardService(Service):
             async with asyncio.timeout(_FINISHING_S):
                 await self.ended.wait()
         except TimeoutError:
-            self.log.warning("shard %s did not finish in %s s", self.number, _FINISHING_S)
+            log.warning("shard %s did not finish in %s s", self.number, _FINISHING_S)
 
 
 class LedgerService(Service):
@@ -71,10 +74,14 @@ class LedgerService(Service):
 
     @Service.task
     async def _follow_ownership(self) -> None:
-        async for owned in self._ownership.changes():
-            self.log.info("shards of this process: %s", format_shards(owned))
-            self._owned = owned
-            await self._arrange()
+        # Closed in any case, and not when it happens to be collected: closing it is how we leave the group.
+        async with aclosing(self._ownership.changes()) as changes:
+            async for owned in changes:
+                if self.should_stop:
+                    return
+                log.info("shards of this process: %s", format_shards(owned))
+                self._owned = owned
+                await self._arrange()
 
     async def on_stop(self) -> None:
         """Finish all pages; only then leave the group, so that whoever comes next need not fence us."""
@@ -92,6 +99,8 @@ class LedgerService(Service):
     async def _let_go(self, numbers: set[int]) -> None:
         going = [self._shards.pop(number) for number in numbers]
         await asyncio.gather(*(self.remove_dependency(shard) for shard in going))
+        for number in numbers:
+            self._work.readiness.forget(number)
 
     async def _start(self, number: int) -> None:
         shard = ShardService(number, self._work, loop=self.loop, beacon=self.beacon)
@@ -116,6 +125,8 @@ class LedgerService(Service):
         """Somebody else writes the shard. Where that is no mistake, the group will say whose it is."""
         if not self._ownership.is_shared:
             raise fence
+        if self._shards.get(shard.number) is not shard:
+            return  # the group has said so already
         self._work.readiness.not_ready(shard.number, str(fence))
         await self.sleep(_LEFT_ALONE_S)
         if self._shards.get(shard.number) is shard and not self.should_stop:

@@ -151,18 +151,32 @@ class Shard:
                 f"shard {self.number}: page {tail.number} was written by engine {tail.engine_version}, "
                 f"this is engine {ENGINE_VERSION}: upgrade this worker"
             )
-        self.state, after = await load_newest_snapshot(self._journal, self.number)
-        async for page in self._journal.pages(self.number, after):
-            replay_page(self.state, page, self._journal.shards)
-            self._since_snapshot += len(page.lines)
-            await asyncio.sleep(0)  # a long recovery must not keep the rest of the process waiting
+        self.state, following = await load_newest_snapshot(self._journal, self.number)
+        reached = ""
+        # From the snapshot's own page on, so that the journal sees whether what comes next follows it.
+        async for page in self._journal.pages(self.number, max(0, following - 1)):
+            if page.number == tail.number:
+                reached = page.hash
+            if following <= page.number <= tail.number:
+                replay_page(self.state, page, self._journal.shards)
+                self._since_snapshot += len(page.lines)
+                await asyncio.sleep(0)  # a long recovery must not keep the rest of the process waiting
+        if reached != tail.hash:
+            raise Halted(
+                f"shard {self.number}: fork: the tail is page {tail.number} ({tail.hash[:12]}), "
+                f"but the pages lead to {reached[:12] or 'none'}"
+            )
         return tail
 
     async def _fill(self) -> None:
         """Read ahead of every source that is running low."""
         positions = self._merge.wants(self._options.buffer)
         now_ms = self._options.clock_ms()
-        for source, batch in (await self._journal.read(positions, self._options.buffer)).items():
+        try:
+            batches = await self._journal.read(positions, self._options.buffer)
+        except Halted as halt:
+            raise Halted(f"shard {self.number}: after page {self.tail.number}: {halt}") from halt
+        for source, batch in batches.items():
             arrivals = [(record, self._edge.admit(record, now_ms)) for record in batch.records]
             self._merge.feed(source, arrivals, at_end=batch.at_end)
 

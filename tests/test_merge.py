@@ -259,3 +259,13 @@ def test_nothing_is_lost_and_nothing_is_repeated_when_sources_go_silent(
     assert [arrival.rank for arrival in some_taken] == sorted(arrival.rank for arrival in some_taken)
     for source, some in sources.items():
         assert [place for place in order if place[:2] == source] == [(*source, n) for n in range(len(some))]
+
+
+def test_a_source_that_was_full_when_the_others_were_read_is_read_again_before_anything_passes_it() -> None:
+    merge = merge_of({("deposits", 0): [1, 2], ("trades", 0): []})
+    assert set(merge.wants(2)) == {("trades", 0)}
+    # While the deposits were not read, one more has come, and after it a trade.
+    merge.feed(("trades", 0), arrivals(("trades", 0), [4]), at_end=True)
+    assert taken(merge) == [("deposits", 0, 0), ("deposits", 0, 1)]
+    merge.feed(("deposits", 0), arrivals(("deposits", 0), [3], first=2), at_end=True)
+    assert taken(merge) == [("deposits", 0, 2), ("trades", 0, 0)]

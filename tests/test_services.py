@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -50,7 +50,7 @@ class Group:
     def say(self, *numbers: int) -> None:
         self.said.put_nowait(frozenset(numbers))
 
-    async def changes(self) -> AsyncIterator[frozenset[int]]:
+    async def changes(self) -> AsyncGenerator[frozenset[int], None]:
         try:
             while True:
                 yield await self.said.get()
@@ -131,6 +131,32 @@ async def test_a_fenced_shard_that_stays_ours_is_taken_up_again_after_a_while(
     async with running(group):
         group.say(0)
         await eventually(lambda: group.shards.at_work == [0])
+
+
+async def test_a_fenced_shard_that_is_given_away_is_not_unready_any_more() -> None:
+    group = Group(shards=Shards(failures={0: Fenced("a newer writer")}))
+    async with running(group):
+        group.say(0)
+        await eventually(lambda: 0 in group.shards.readiness.unready)
+        group.say(1)
+        await eventually(lambda: group.shards.at_work == [1] and not group.shards.readiness.unready)
+
+
+async def test_a_shard_that_is_fenced_as_it_is_given_away_leaves_no_trace() -> None:
+    class Late(Shards):
+        async def on_shard(self, number: int, stopping: asyncio.Event) -> None:
+            self.begun.append(number)
+            await stopping.wait()
+            if number == 0:
+                raise Fenced("a newer writer")
+
+    group = Group(shards=Late())
+    async with running(group):
+        group.say(0)
+        await eventually(lambda: group.shards.begun == [0])
+        group.say(1)
+        await eventually(lambda: group.shards.begun == [0, 1])
+        assert group.shards.readiness.shards == []
 
 
 async def test_where_nobody_else_may_have_our_shards_a_fence_ends_the_process() -> None:

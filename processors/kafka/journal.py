@@ -135,7 +135,7 @@ class KafkaJournal:
         step = 1 + _COMMIT_MARKER
         while end:
             first = max(0, end - step)
-            pages = [page async for page in self._pages_from(shard, first)]
+            pages = [page async for _, page in self._pages_from(shard, first)]
             if pages:
                 return pages[-1]
             if first == 0:
@@ -184,22 +184,21 @@ class KafkaJournal:
         """The committed pages in order. Halted when one is missing, repeated, or does not follow the last."""
         previous: Page | None = None
         # Every page takes at least two offsets: itself and its commit marker.
-        async for page in self._pages_from(shard, (1 + _COMMIT_MARKER) * first):
+        async for offset, page in self._pages_from(shard, (1 + _COMMIT_MARKER) * first):
             if previous is None and page.number < first:
                 continue
             expected = first if previous is None else previous.number + 1
+            place = f"shard {shard}: fork at offset {offset} of the journal: page {page.number}"
             if page.number != expected:
-                raise Halted(f"shard {shard}: page {page.number} stands where page {expected} must be")
+                raise Halted(f"{place} ({page.hash[:12]}) stands where page {expected} must be")
             if previous is not None and page.previous_hash != previous.hash:
-                raise Halted(
-                    f"shard {shard}: fork: page {page.number} ({page.hash[:12]}) does not follow "
-                    f"page {previous.number} ({previous.hash[:12]})"
-                )
+                before = f"page {previous.number} ({previous.hash[:12]})"
+                raise Halted(f"{place} ({page.hash[:12]}) does not follow {before}")
             yield page
             previous = page
 
-    async def _pages_from(self, shard: int, offset: int) -> AsyncIterator[Page]:
-        """Every committed page from an offset of the journal to its end as of now."""
+    async def _pages_from(self, shard: int, offset: int) -> AsyncIterator[tuple[int, Page]]:
+        """Every committed page, each with its offset, from one of the journal to its end as of now."""
         journal = self._at(JOURNAL, shard)
         reader = Reader(self._cluster)
         try:
@@ -208,7 +207,7 @@ class KafkaJournal:
             while offset < end:
                 part = (await read_to_ends(reader, self._offsets, {journal: offset}, _READ_AT_ONCE))[journal]
                 for record in part.records:
-                    yield unpack_page(shard, record.offset, record.value)
+                    yield record.offset, unpack_page(shard, record.offset, record.value)
                     offset = record.offset + 1
                 if part.at_end:
                     return

@@ -6,7 +6,7 @@ in them are swallowed, and no heartbeat is sent while they run.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -40,7 +40,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
         self._wanted: frozenset[int] = frozenset()
         self._generation = 0
 
-    async def changes(self) -> AsyncIterator[frozenset[int]]:
+    async def changes(self) -> AsyncGenerator[frozenset[int], None]:
         """All shards that are ours, after every rebalance. Leaves the group when it is closed."""
         # The assignor keeps what it knows on its class, so that two members of a process would mix it up.
         assignor = type("OwnAssignor", (StickyPartitionAssignor,), {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from broker.kafka_broker import Broker, Cluster, Unavailable, choose
 from broker.kafka_clients import create_topic
+from broker.venues import Venue
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -77,3 +79,16 @@ def own_broker(broker: Cluster) -> Iterator[Broker]:
 def make_topic(broker: Cluster) -> Callable[..., Awaitable[str]]:
     """Creates topics: `await make_topic("journal", partitions=2, configs={"cleanup.policy": "compact"})`."""
     return partial(create_topic, broker)
+
+
+@pytest.fixture
+def open_venue(broker: Cluster, tmp_path: Path) -> Iterator[Callable[[int], Venue]]:
+    """Opens ledgers of so many shards, with topics of their own; their workers end with the test."""
+    with ExitStack() as stack:
+        yield lambda shards: stack.enter_context(Venue(broker.bootstrap, shards, tmp_path))
+
+
+@pytest.fixture
+def venue(open_venue: Callable[[int], Venue]) -> Venue:
+    """A ledger of two shards."""
+    return open_venue(2)

@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 
 import test_journal as port
 from broker import kafka_broker
+from ledger.pages import PublishedOutput
 from processors.journal import Halted, Journal, LogUnavailable
 from processors.kafka.cluster import Cluster
 from processors.kafka.journal import KafkaJournal
@@ -110,6 +111,21 @@ async def test_an_aborted_page_is_not_in_the_journal(outside: KafkaLog, log: Jou
     assert tail.page == last
     await log.commit(tail.epoch, page_after(last), [OUTPUT])
     assert [page.number async for page in log.pages(shard)] == [0, 1, 2]
+
+
+async def test_a_send_that_fails_before_the_commit_leaves_no_page_and_no_output(
+    outside: KafkaLog, log: Journal, shard: int
+) -> None:
+    epoch, last = await written(log, shard, 1)
+    too_large = PublishedOutput("margin-alerts", b'{"page":2,"index":1,"x":"%s"}' % (b"x" * 1_100_000))
+    with pytest.raises(LogUnavailable, match="MessageSizeTooLarge"):
+        await log.commit(epoch, page_after(last), [OUTPUT, too_large])
+    again = await outside.connect()
+    tail = await again.acquire(shard)
+    assert tail.page == last
+    assert await again.orphaned_outputs(shard) == [1]
+    await again.commit(tail.epoch, page_after(last), [OUTPUT])
+    assert [page.number async for page in again.pages(shard)] == [0, 1, 2]
 
 
 async def test_a_page_written_by_somebody_else_in_between_halts_the_writer(
