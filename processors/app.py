@@ -28,6 +28,7 @@ from processors.health import HealthService
 from processors.kafka.broadcast import BroadcastFeed
 from processors.kafka.cluster import MAX_MESSAGE_BYTES, Cluster, cluster_from
 from processors.kafka.journal import KafkaJournal
+from processors.kafka.knock import until_let_in
 from processors.kafka.membership import Membership, MembershipTerms
 from processors.kafka.topics import JOURNAL, check
 from processors.ownership import FixedOwnership, Ownership, format_shards, parse_shards
@@ -238,6 +239,7 @@ def run_application(context: WorkerContext) -> None:
     """Run a worker until it is told to stop. Whatever else ended it is raised."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    loop.run_until_complete(until_let_in(context.cluster))  # Faust's own clients ask only once
     app = create_app(context)
     worker = Worker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)
     try:

@@ -82,8 +82,10 @@ class HealthService(Service):
 
     async def _ready(self, _request: web.Request) -> web.Response:
         unready = {str(shard): reason for shard, reason in self._readiness.unready.items()}
-        body = {"ready": not unready, "shards": self._readiness.shards, "unready": unready}
-        return web.json_response(body, status=503 if unready else 200)
+        ready, waiting_for = self._readiness.is_ready, self._readiness.waiting_for
+        body = {"ready": ready, "shards": self._readiness.shards, "unready": unready}
+        body |= {"waiting_for": waiting_for} if waiting_for else {}
+        return web.json_response(body, status=200 if ready else 503)
 
     async def _metrics(self, _request: web.Request) -> web.Response:
         body = generate_latest(self._registry)

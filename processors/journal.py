@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -111,7 +111,7 @@ class Journal(Protocol):
         """A page and its outputs, whole or not at all. Fenced by a newer epoch; Halted on a fork."""
         ...
 
-    def pages(self, shard: int, first: int = 0) -> AsyncIterator[Page]:
+    def pages(self, shard: int, first: int = 0) -> AsyncGenerator[Page, None]:
         """The committed pages in order, from number `first` on."""
         ...
 

@@ -14,6 +14,18 @@ class Readiness:
 
     def __init__(self) -> None:
         self._reasons: dict[int, str] = {}
+        self.waiting_for = ""  # what this process as a whole waits for before it has any shards
+
+    def wait_for(self, what: str) -> None:
+        """The process is not ready, whatever its shards are, until it waits for nothing."""
+        if what and what != self.waiting_for:
+            log.info("%s", what)
+        self.waiting_for = what
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether all is at work that is ours."""
+        return not self.waiting_for and not self.unready
 
     @property
     def shards(self) -> list[int]:

@@ -71,6 +71,8 @@ class LedgerService(Service):
         self._ownership = ownership
         self._owned: frozenset[int] = frozenset()
         self._shards: dict[int, ShardService] = {}
+        self._arranging = asyncio.Lock()
+        work.readiness.wait_for("nobody has said yet which shards are ours")
 
     @Service.task
     async def _follow_ownership(self) -> None:
@@ -80,6 +82,7 @@ class LedgerService(Service):
                 if self.should_stop:
                     return
                 log.info("shards of this process: %s", format_shards(owned))
+                self._work.readiness.wait_for("")
                 self._owned = owned
                 await self._arrange()
 
@@ -89,12 +92,17 @@ class LedgerService(Service):
         await self._arrange()
 
     async def _arrange(self) -> None:
-        """Let go of what is not ours or was fenced, and start what is ours."""
-        shards = self._shards
-        gone = {number for number, shard in shards.items() if number not in self._owned or shard.is_fenced}
-        await self._let_go(gone)
-        for number in sorted(self._owned - shards.keys()):
-            await self._start(number)
+        """Let go of what is not ours or was fenced, and start what is ours, as of every single step."""
+        async with self._arranging:
+            await self._let_go(
+                {
+                    number
+                    for number, shard in self._shards.items()
+                    if number not in self._owned or shard.is_fenced
+                }
+            )
+            while missing := self._owned - self._shards.keys():
+                await self._start(min(missing))
 
     async def _let_go(self, numbers: set[int]) -> None:
         going = [self._shards.pop(number) for number in numbers]

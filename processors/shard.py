@@ -7,19 +7,21 @@ shard is dropped and recovered from the log.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 
 from ledger.book import imbalances
 from ledger.engine import ENGINE_VERSION
-from ledger.pages import Page, seal_genesis
+from ledger.pages import Page, Resume, hash_outputs, seal_genesis
 from ledger.snapshots import dump, parameters_in, restore, state_hash
 from ledger.state import State
 from processors.edge import Edge
 from processors.journal import Halted, Journal, Snapshot
-from processors.merge import Merge
-from processors.paging import ClosedPage, PageBuilder, PageLimits, replay_page
+from processors.merge import Arrival, Merge
+from processors.paging import ClosedPage, Divergence, PageBuilder, PageLimits, replay_page
 from processors.partitioner import PARTITIONER
 from schemas.parameters import RiskParametersPublished
 from schemas.wire import decode
@@ -69,7 +71,9 @@ class Shard:
         if tail.page is None:
             self.tail = await self._write_genesis()
         else:
-            self.tail = await self._rebuild(tail.page)
+            await self._require_same_shards()
+            rebuilt = await self._rebuild(tail.page)
+            self.tail = replace(rebuilt, resume=await self._with_added_sources(rebuilt.resume))
             if self.tail.engine_version < ENGINE_VERSION:
                 await self.save_snapshot()  # where the old version ends: from here on the new one begins
         self._merge = Merge(self.tail.resume)
@@ -94,24 +98,38 @@ class Shard:
 
     async def _gather(self, builder: PageBuilder) -> None:
         """Take inputs until the page is full, its time is up, or (after waiting for more) none are left."""
-        linger_ms, deadline = self._options.limits.linger_ms, 0
+        # By a clock that is never set: a page must not stay open for as long as one was put back.
+        clock = asyncio.get_running_loop().time
+        linger_s, deadline = self._options.limits.linger_ms / 1000, 0.0
         # While there is enough of one read, all that is taken was seen before the ends were asked for.
         if self._is_dry or self._merge.runs_low(self._options.buffer // 2):
             await self._fill()
         while not builder.is_full(self._options.limits):
             arrival = self._merge.take(only_topic=self._only_topic())
             self._is_dry = arrival is None
-            now_ms = self._options.clock_ms()
+            now = clock()
             if arrival is not None:
-                deadline = deadline or now_ms + linger_ms
-                builder.take(arrival.record, arrival.event)
-            elif linger_ms and now_ms < deadline:
-                await asyncio.sleep((deadline - now_ms) / 1000)
+                deadline = deadline or now + linger_s
+                self._take(builder, arrival)
+            elif linger_s and now < deadline:
+                await asyncio.sleep(deadline - now)
                 await self._fill()
             else:
                 return
-            if linger_ms and now_ms >= deadline:
+            if linger_s and now >= deadline:
                 return
+
+    def _take(self, builder: PageBuilder, arrival: Arrival) -> None:
+        try:
+            builder.take(arrival.record, arrival.event)
+        except Exception as error:
+            # A bug, met by whoever takes this input. It is this shard that must stop, and not every process
+            # that it is given to.
+            topic, partition, offset, *_ = arrival.record
+            raise Halted(
+                f"shard {self.number}: page {self.tail.number + 1}: {topic}/{partition} offset {offset} "
+                f"cannot be applied: {error!r}"
+            ) from error
 
     async def save_snapshot(self) -> None:
         """Keep the state after the last page, so that the next recovery is short."""
@@ -158,7 +176,7 @@ class Shard:
             if page.number == tail.number:
                 reached = page.hash
             if following <= page.number <= tail.number:
-                replay_page(self.state, page, self._journal.shards)
+                self._redo(page)
                 self._since_snapshot += len(page.lines)
                 await asyncio.sleep(0)  # a long recovery must not keep the rest of the process waiting
         if reached != tail.hash:
@@ -167,6 +185,38 @@ class Shard:
                 f"but the pages lead to {reached[:12] or 'none'}"
             )
         return tail
+
+    def _redo(self, page: Page) -> None:
+        """Apply a page again. Halted when that does not say what it said."""
+        try:
+            outputs = replay_page(self.state, page, self._journal.shards)
+        except Divergence as divergence:
+            raise Halted(str(divergence)) from divergence
+        if hash_outputs(outputs) != page.output_hash:
+            raise Halted(
+                f"shard {self.number}: page {page.number} does not say again what it said: "
+                f"`margin-ledger audit verify` shows where"
+            )
+
+    async def _require_same_shards(self) -> None:
+        """Accounts belong to shards by their number: with another number they would begin anew elsewhere."""
+        async with aclosing(self._journal.pages(self.number)) as pages:
+            genesis = await anext(pages)
+        facts = json.loads(genesis.lines[0].body)
+        if (facts.get("shards"), facts.get("partitioner")) != (self._journal.shards, PARTITIONER):
+            raise Halted(
+                f"shard {self.number}: the ledger began with {facts.get('shards')} shards "
+                f"({facts.get('partitioner')}), and now there are {self._journal.shards} ({PARTITIONER}): "
+                f"give its topics the partitions that they had"
+            )
+
+    async def _with_added_sources(self, resume: Resume) -> Resume:
+        """Where to go on in every source. Partitions that a broadcast topic was given since join in."""
+        sources = await self._journal.sources(self.number)
+        gone = ", ".join(f"{topic}/{partition}" for topic, partition in resume.keys() - sources.keys())
+        if gone:
+            raise Halted(f"shard {self.number}: {gone} is not there any more")
+        return dict(sorted((sources | resume).items()))
 
     async def _fill(self) -> None:
         """Read ahead of every source that is running low."""
@@ -218,6 +268,7 @@ def restore_snapshot(snapshot: Snapshot) -> State | None:
 
 
 async def _is_in_journal(journal: Journal, snapshot: Snapshot) -> bool:
-    async for page in journal.pages(snapshot.shard, snapshot.page):
-        return page.hash == snapshot.page_hash
+    async with aclosing(journal.pages(snapshot.shard, snapshot.page)) as pages:
+        async for page in pages:
+            return page.hash == snapshot.page_hash
     return False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -203,7 +203,7 @@ class SqliteJournal:
         if (page.number, page.previous_hash) != (number + 1, tail_hash):
             raise fork(page, number, tail_hash)
 
-    async def pages(self, shard: int, first: int = 0) -> AsyncIterator[Page]:
+    async def pages(self, shard: int, first: int = 0) -> AsyncGenerator[Page, None]:
         """The committed pages in order. Halted when one is missing, corrupt or does not follow the last."""
         previous: Page | None = None
         while rows := self._some_pages(shard, first if previous is None else previous.number + 1):

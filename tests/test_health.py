@@ -43,6 +43,16 @@ async def test_one_that_has_a_shard_not_at_work_names_it(address: str, readiness
         assert (await answer.json())["unready"] == {"3": "halted: a fork"}
 
 
+async def test_one_that_nobody_has_given_shards_yet_is_not_ready(address: str, readiness: Readiness) -> None:
+    readiness.wait_for("nobody has said yet which shards are ours")
+    async with ClientSession() as session, session.get(f"{address}/ready") as answer:
+        assert answer.status == 503
+        assert "which shards" in (await answer.json())["waiting_for"]
+    readiness.wait_for("")
+    async with ClientSession() as session, session.get(f"{address}/ready") as answer:
+        assert answer.status == 200
+
+
 async def test_it_lives_all_the_same(address: str, readiness: Readiness) -> None:
     readiness.halted(0, "a fork")
     async with ClientSession() as session, session.get(f"{address}/live") as answer:

@@ -27,6 +27,8 @@ from processors.journal import Fenced, Halted
 from processors.paging import PageLimits
 from processors.shard import Shard, ShardOptions
 from processors.sqlite import SqliteJournal
+from schemas.canonical import canonical_json
+from schemas.outputs import OUTPUT_TOPIC_OF
 from worlds import START, Event, histories, random_history
 
 LABELS = ("acquired", "recovered", "before commit", "after commit", "before snapshot", "after snapshot")
@@ -272,3 +274,62 @@ def _execute(folder: Path, statement: str) -> None:
     journal = SqliteJournal.open(folder)
     assert journal._db.execute(statement).rowcount > 0
     journal.close()
+
+
+class _Elsewhere:
+    """A journal whose cluster has been changed under it."""
+
+    def __init__(self, journal: SqliteJournal, shards: int, added: dict[tuple[str, int], int]) -> None:
+        self._journal, self.shards, self._added = journal, shards, added
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._journal, name)
+
+    async def sources(self, shard: int) -> Any:
+        return await self._journal.sources(shard) | self._added
+
+
+async def test_a_partition_that_a_broadcast_topic_was_given_joins_in(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 5))
+    await run_shard(folder)
+    journal = _Elsewhere(SqliteJournal.open(folder), 1, {("prices", 1): 0})
+    late = {"type": "mark_price", "event_id": "late", "ts": START + 99, "symbol": "BTC-PERP", "price": "1"}
+    journal._db.execute("INSERT INTO inputs VALUES ('prices', 1, 0, NULL, ?)", (canonical_json(late),))
+    shard = Shard(journal, 0, small_pages())
+    await shard.recover()
+    closed = await shard.step()
+    assert closed is not None
+    assert closed.page.lines[0].body == canonical_json(late)
+    assert closed.page.resume["prices", 1] == 1
+    assert (await verified(folder)).difference is None
+
+
+async def test_another_number_of_shards_halts_before_an_account_begins_anew(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 5))
+    await run_shard(folder)
+    journal = _Elsewhere(SqliteJournal.open(folder), 2, {})
+    with pytest.raises(Halted, match=r"began with 1 shards .* and now there are 2"):
+        await Shard(journal, 0, small_pages()).recover()
+
+
+async def test_a_shard_whose_replay_says_otherwise_halts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 10))
+    await run_shard(folder, options=ShardOptions(limits=small_pages().limits))
+    monkeypatch.setattr("processors.paging.OUTPUT_TOPIC_OF", dict.fromkeys(OUTPUT_TOPIC_OF, "decisions"))
+    with pytest.raises(Halted, match=r"page \d+ does not say again what it said"):
+        await run_shard(folder)
+
+
+async def test_an_input_that_cannot_be_applied_halts_its_shard_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    folder = ledger_of(tmp_path, random_history(1, 5))
+    monkeypatch.setattr("processors.paging.apply", fail)
+    with pytest.raises(Halted, match="shard 0: page 1: parameters/0 offset 0 cannot be applied: ZeroDiv"):
+        await run_shard(folder)
+    assert await published(folder) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Self
+from typing import Final, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -12,9 +12,12 @@ from processors.edge import account_of
 from processors.journal import LogUnavailable
 from processors.kafka.cluster import Cluster
 from processors.kafka.topics import check
+from processors.kafka.writer import let_go
 from processors.partitioner import partition_of
 from schemas.canonical import encode
 from schemas.events import KEYED_TOPICS, TOPIC_OF, Event
+
+_PATIENCE_S: Final = 60
 
 
 class KafkaInputs:
@@ -36,7 +39,7 @@ class KafkaInputs:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._runner.run(self._producer.stop())
+            self._runner.run(let_go(self._producer))
         finally:
             self._runner.close()
 
@@ -55,9 +58,11 @@ class KafkaInputs:
 
     async def _append(self, events: list[Event]) -> int:
         try:
-            sending = [await self._send(event) for event in events]
-            await asyncio.gather(*sending)
-        except KafkaError as error:
+            # The client itself would never give up.
+            async with asyncio.timeout(_PATIENCE_S):
+                sending = [await self._send(event) for event in events]
+                await asyncio.gather(*sending)
+        except (KafkaError, TimeoutError) as error:
             raise LogUnavailable(
                 f"not all events were appended: {error!r}. Ingest the file again: nothing is applied twice"
             ) from error

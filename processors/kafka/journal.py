@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
 import zstandard
@@ -180,7 +180,7 @@ class KafkaJournal:
         if (page.number, page.previous_hash) != (number + 1, tail_hash):
             raise fork(page, number, tail_hash)
 
-    async def pages(self, shard: int, first: int = 0) -> AsyncIterator[Page]:
+    async def pages(self, shard: int, first: int = 0) -> AsyncGenerator[Page, None]:
         """The committed pages in order. Halted when one is missing, repeated, or does not follow the last."""
         previous: Page | None = None
         # Every page takes at least two offsets: itself and its commit marker.

@@ -6,6 +6,7 @@ The clients try again and say at the end only that they could not; here every se
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Iterator
 from typing import Any, Final
@@ -21,6 +22,9 @@ from processors.kafka.security import Security
 from processors.settings import variable
 
 PATIENCE_S: Final = 8
+_FIRST_PAUSE_S: Final = 0.2
+_LONGEST_PAUSE_S: Final = 5.0
+log: Final = logging.getLogger(__name__)
 # OpenSSL's codes for a certificate that is good, but of somebody else.
 _OF_ANOTHER_HOST: Final = (62, 64)
 
@@ -46,6 +50,18 @@ async def knock(cluster: Cluster) -> None:
         for task in attempts:
             task.cancel()
         await asyncio.gather(*attempts, return_exceptions=True)
+
+
+async def until_let_in(cluster: Cluster) -> None:
+    """Knock again and again until we are let in. Misconfigured when that would be wrong."""
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        try:
+            return await knock(cluster)
+        except LogUnavailable as failure:
+            log.warning("%s", failure)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 async def _ask(server: Address, security: Security) -> list[str] | str:

@@ -44,7 +44,7 @@ class Writer:
             async with asyncio.timeout(_START_PATIENCE_S):
                 await producer.start()
         except (KafkaError, TimeoutError) as error:
-            await _let_go(producer)
+            await let_go(producer)
             raise LogUnavailable(f"shard {shard} cannot write to {cluster.bootstrap}: {error!r}") from error
         return cls(producer, f"shard {shard}")
 
@@ -67,7 +67,7 @@ class Writer:
 
     async def close(self) -> None:
         """Let go, in bounded time. What is open is aborted by the next writer's start, or by the broker."""
-        await _let_go(self._producer)
+        await let_go(self._producer)
 
     async def _send_all(self, messages: Iterable[Message]) -> list[int]:
         batches = self._in_batches(messages)
@@ -132,7 +132,7 @@ def _seen(sending: asyncio.Future[Any]) -> None:
         sending.exception()
 
 
-async def _let_go(producer: AIOKafkaProducer) -> None:
+async def let_go(producer: AIOKafkaProducer) -> None:
     """Stop a producer. It would wait for ever for batches that nobody takes: after a while it is cut off."""
     try:
         async with asyncio.timeout(_PATIENCE_S):

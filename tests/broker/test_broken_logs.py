@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -123,7 +122,7 @@ class CountsPages(KafkaJournal):
 
     handed_out = 0
 
-    async def pages(self, shard: int, first: int = 0) -> AsyncIterator[Page]:
+    async def pages(self, shard: int, first: int = 0) -> AsyncGenerator[Page, None]:
         async for page in super().pages(shard, first):
             self.handed_out += 1
             yield page
