@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ledger.rates import nearest_float
+from schemas.parameters import CorrelationPair
+from schemas.units import ExactDecimal
 
 Matrix = NDArray[np.float64]
 RIDGE: Final = 1e-9
@@ -24,6 +28,15 @@ def correlation_matrix(
         matrix[a, b] = matrix[b, a] = rho
     np.fill_diagonal(matrix, 1.0)
     return matrix
+
+
+def published_correlation(
+    underlyings: Sequence[str], listed: Iterable[CorrelationPair], default: ExactDecimal | None
+) -> Matrix:
+    """The matrix that published pairs mean; they may name underlyings that no instrument has."""
+    pairs = {frozenset((pair.a, pair.b)): nearest_float(pair.rho) for pair in listed}
+    known = {pair: rho for pair, rho in pairs.items() if len(pair) == 2 and pair <= set(underlyings)}
+    return correlation_matrix(underlyings, known, nearest_float(default) if default else 0.0)
 
 
 def is_positive_semidefinite(matrix: Matrix) -> bool:

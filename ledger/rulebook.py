@@ -14,6 +14,7 @@ from ledger.models.compilation import Market, compile_correlation, compile_model
 from ledger.models.gross import Gross
 from ledger.models.netting import Netting
 from ledger.models.soundness import check_correlation, check_model
+from ledger.rates import as_rate
 from ledger.soundness import check_sound, check_succession, unsound
 from schemas.events import Mode
 from schemas.parameters import (
@@ -209,10 +210,6 @@ def _ranks(names: Iterable[str]) -> tuple[int, ...]:
     return tuple(place[name] for name in listed)
 
 
-def _rate(value: ExactDecimal) -> int:
-    return value.at(RATE_PRECISION, "")
-
-
 def _contract(instrument: Instrument, underlyings: list[str]) -> Contract:
     places = instrument.price_precision + instrument.size_precision
     return Contract(
@@ -223,13 +220,13 @@ def _contract(instrument: Instrument, underlyings: list[str]) -> Contract:
         value_scale=int(10 ** (SETTLEMENT_PRECISION - places)),
         curve=_curve(instrument),
         stale_after_ms=instrument.stale_after_ms,
-        max_jump=None if instrument.max_jump is None else _rate(instrument.max_jump),
+        max_jump=None if instrument.max_jump is None else as_rate(instrument.max_jump),
     )
 
 
 def _curve(instrument: Instrument) -> MaintenanceCurve:
-    floors = [_rate(bracket.notional_floor) for bracket in instrument.brackets]
-    rates = [_rate(bracket.maintenance_rate) for bracket in instrument.brackets]
+    floors = [as_rate(bracket.notional_floor) for bracket in instrument.brackets]
+    rates = [as_rate(bracket.maintenance_rate) for bracket in instrument.brackets]
     cums = [0]
     for number in range(1, len(floors)):
         cums.append(cums[-1] + floors[number] * (rates[number] - rates[number - 1]))
@@ -252,19 +249,19 @@ def _assets(parameters: RiskParametersPublished) -> dict[str, CollateralAsset]:
 
 
 def _collateral(collateral: CollateralAsset) -> Collateral:
-    tiers = tuple((_rate(tier.floor), _rate(tier.weight)) for tier in collateral.tiers)
+    tiers = tuple((as_rate(tier.floor), as_rate(tier.weight)) for tier in collateral.tiers)
     return Collateral(
         asset=collateral.asset,
         precision=collateral.precision,
         tiers=tiers,
         stale_after_ms=collateral.stale_after_ms,
-        max_jump=None if collateral.max_jump is None else _rate(collateral.max_jump),
+        max_jump=None if collateral.max_jump is None else as_rate(collateral.max_jump),
     )
 
 
 def _band_limits(bands: Bands) -> BandLimits:
-    boundaries = (_rate(bands.liquidation), _rate(bands.warning), _rate(bands.buffer))
-    return BandLimits(boundaries=boundaries, hysteresis=_rate(bands.hysteresis))
+    boundaries = (as_rate(bands.liquidation), as_rate(bands.warning), as_rate(bands.buffer))
+    return BandLimits(boundaries=boundaries, hysteresis=as_rate(bands.hysteresis))
 
 
 def _seen_by_models(contracts: Sequence[Contract], underlyings: Sequence[str]) -> Market:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Final, NoReturn
 
+from ledger.rates import as_rate
 from schemas.parameters import (
     Bands,
     CollateralAsset,
@@ -65,12 +66,12 @@ def _meaning(instrument: Instrument) -> tuple[str, int, int]:
 
 
 def _check_bands(bands: Bands, liquidation: LiquidationRules) -> None:
-    low, middle, high = (_rate(limit) for limit in (bands.liquidation, bands.warning, bands.buffer))
+    low, middle, high = (as_rate(limit) for limit in (bands.liquidation, bands.warning, bands.buffer))
     if not low < middle < high:
         unsound("bands", "liquidation < warning < buffer is needed")
-    if _rate(liquidation.target_ratio) < low + _rate(bands.hysteresis):
+    if as_rate(liquidation.target_ratio) < low + as_rate(bands.hysteresis):
         unsound("liquidation.target_ratio", "must be at least bands.liquidation + bands.hysteresis")
-    if liquidation.mode == "partial" and _rate(liquidation.step) * MOST_STEPS < 10**RATE_PRECISION:
+    if liquidation.mode == "partial" and as_rate(liquidation.step) * MOST_STEPS < 10**RATE_PRECISION:
         unsound("liquidation.step", f"partial liquidation takes at most {MOST_STEPS} steps")
 
 
@@ -85,7 +86,7 @@ def _check_instruments(instruments: Iterable[Instrument]) -> None:
             unsound(f"{field}.size_precision", f"at most {CONTRACT_PRECISION} with the price precision")
         steps = [(bracket.notional_floor, bracket.maintenance_rate) for bracket in instrument.brackets]
         _check_floors(f"{field}.brackets", steps)
-        if any(_rate(after) < _rate(before) for (_, before), (_, after) in pairwise(steps)):
+        if any(as_rate(after) < as_rate(before) for (_, before), (_, after) in pairwise(steps)):
             unsound(f"{field}.brackets", "maintenance rates may not fall")
         _check_cums(instrument, f"{field}.brackets")
 
@@ -94,9 +95,9 @@ def _check_cums(instrument: Instrument, field: str) -> None:
     """Where `cum` is given it must be what makes the margin continuous."""
     cum = previous_rate = 0
     for number, bracket in enumerate(instrument.brackets):
-        cum += _rate(bracket.notional_floor) * (_rate(bracket.maintenance_rate) - previous_rate)
-        previous_rate = _rate(bracket.maintenance_rate)
-        if bracket.cum is not None and _rate(bracket.cum) * 10**RATE_PRECISION != cum:
+        cum += as_rate(bracket.notional_floor) * (as_rate(bracket.maintenance_rate) - previous_rate)
+        previous_rate = as_rate(bracket.maintenance_rate)
+        if bracket.cum is not None and as_rate(bracket.cum) * 10**RATE_PRECISION != cum:
             expected = ExactDecimal.of(cum, 2 * RATE_PRECISION).text()
             unsound(f"{field}.{number}.cum", f"these rates are continuous with {expected}")
 
@@ -110,7 +111,7 @@ def _check_collateral(collateral: Iterable[CollateralAsset], settlement_asset: s
         seen.add(listed.asset)
         steps = [(tier.floor, tier.weight) for tier in listed.tiers]
         _check_floors(f"{field}.tiers", steps)
-        if any(_rate(after) > _rate(before) for (_, before), (_, after) in pairwise(steps)):
+        if any(as_rate(after) > as_rate(before) for (_, before), (_, after) in pairwise(steps)):
             unsound(f"{field}.tiers", "weights may not rise")
         if listed.asset == settlement_asset:
             _check_settlement(field, listed)
@@ -119,16 +120,12 @@ def _check_collateral(collateral: Iterable[CollateralAsset], settlement_asset: s
 def _check_settlement(field: str, collateral: CollateralAsset) -> None:
     if collateral.precision != SETTLEMENT_PRECISION:
         unsound(f"{field}.precision", f"the settlement asset has {SETTLEMENT_PRECISION} decimals")
-    if [_rate(tier.weight) for tier in collateral.tiers] != [10**RATE_PRECISION]:
+    if [as_rate(tier.weight) for tier in collateral.tiers] != [10**RATE_PRECISION]:
         unsound(f"{field}.tiers", "the settlement asset has one tier, of weight 1")
 
 
 def _check_floors(field: str, steps: Sequence[tuple[ExactDecimal, ExactDecimal]]) -> None:
     if not steps or steps[0][0].units != 0:
         unsound(field, "the first floor must be 0")
-    if any(_rate(after) <= _rate(before) for (before, _), (after, _) in pairwise(steps)):
+    if any(as_rate(after) <= as_rate(before) for (before, _), (after, _) in pairwise(steps)):
         unsound(field, "floors must rise")
-
-
-def _rate(value: ExactDecimal) -> int:
-    return value.at(RATE_PRECISION, "")

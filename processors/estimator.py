@@ -17,7 +17,8 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.correlation import correlation_matrix, is_positive_semidefinite
+from ledger.correlation import Matrix, is_positive_semidefinite, published_correlation
+from ledger.rates import nearest_float
 from schemas.events import Event, MarkPrice
 from schemas.parameters import (
     CorrelationPair,
@@ -27,7 +28,6 @@ from schemas.parameters import (
 )
 from schemas.units import RATE_PRECISION, ExactDecimal
 
-Matrix = NDArray[np.float64]
 Item = TypeVar("Item")
 _SCALE: Final = 10**RATE_PRECISION
 
@@ -72,10 +72,10 @@ class CorrelationEstimator:
             self._version = max(self._version, event.version)
             if self._in_force is not None:
                 default = event.correlation_default
-                self._in_force = _matrix(self._underlyings, event.correlation, default)
+                self._in_force = published_correlation(self._underlyings, event.correlation, default)
         elif isinstance(event, MarkPrice) and event.symbol in self._leading:
             due = self._advance(event.ts)
-            self._price[self._leading[event.symbol]] = event.price.units / 10**event.price.places
+            self._price[self._leading[event.symbol]] = nearest_float(event.price)
             if due and self._in_force is not None:
                 return self._publish(event.ts)
         return None
@@ -90,7 +90,7 @@ class CorrelationEstimator:
         self._leading = {leading[name]: place for place, name in enumerate(names)}
         model = event.model
         self._in_force = (
-            _matrix(names, model.correlation, model.correlation_default)
+            published_correlation(names, model.correlation, model.correlation_default)
             if isinstance(model, NettingModel)
             else None
         )
@@ -236,13 +236,3 @@ def _moved(old: Sequence[Item | None], size: int, moves: Mapping[int, int]) -> l
 
 def _pairs(size: int) -> list[tuple[int, int]]:
     return list(combinations(range(size), 2))
-
-
-def _matrix(names: list[str], listed: tuple[CorrelationPair, ...], default: ExactDecimal | None) -> Matrix:
-    pairs = {frozenset((pair.a, pair.b)): _as_float(pair.rho) for pair in listed}
-    known = {pair: rho for pair, rho in pairs.items() if len(pair) == 2 and pair <= set(names)}
-    return correlation_matrix(names, known, _as_float(default) if default else 0.0)
-
-
-def _as_float(value: ExactDecimal) -> float:
-    return value.units / int(10**value.places)

@@ -39,7 +39,7 @@ LIBRARY_REDUCTIONS = frozenset("dot einsum fastmath inner linalg matmul tensordo
 FLOAT_ROOMS = ("ledger", "schemas")
 FLOAT_FILES = frozenset(
     f"ledger/{name}.py"
-    for name in ("arithmetic", "correlation", "kernel", "margin", "rulebook", "worst_side")
+    for name in ("arithmetic", "correlation", "kernel", "margin", "rates", "rulebook", "worst_side")
 ) | frozenset(f"ledger/models/{name}.py" for name in ("compilation", "netting", "scenario", "spread"))
 
 

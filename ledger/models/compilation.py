@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ledger.correlation import correlation_matrix, is_positive_semidefinite
+from ledger.correlation import is_positive_semidefinite, published_correlation
 from ledger.margin import MarginModel
 from ledger.models.netting import Netting
 from ledger.models.scenario import Charge, Group, Scenario
 from ledger.models.spread import Credit, Spread
+from ledger.rates import as_rate, nearest_float
 from ledger.soundness import unsound
 from schemas.parameters import (
     AnyModel,
@@ -23,7 +24,7 @@ from schemas.parameters import (
     SpreadModel,
     UnderlyingTerms,
 )
-from schemas.units import RATE_PRECISION, ExactDecimal
+from schemas.units import ExactDecimal
 
 Terms = ScanTerms | UnderlyingTerms
 
@@ -51,9 +52,9 @@ def _netting(words: NettingModel, market: Market) -> Netting:
         correlation=compile_correlation(
             words.correlation, words.correlation_default, market.names, "model.correlation"
         ),
-        floor=_as_float(words.floor),
-        breakdown=_as_float(words.breakdown),
-        panic=_as_float(words.panic),
+        floor=nearest_float(words.floor),
+        breakdown=nearest_float(words.breakdown),
+        panic=nearest_float(words.panic),
     )
 
 
@@ -61,10 +62,7 @@ def compile_correlation(
     listed: Sequence[CorrelationPair], default: ExactDecimal | None, names: Sequence[str], field: str
 ) -> list[list[float]]:
     """The matrix by underlying. Refusal `unsound_parameters` at `field` when there can be no such one."""
-    # Pairs may be listed before their instruments are.
-    pairs = {frozenset((pair.a, pair.b)): _as_float(pair.rho) for pair in listed}
-    known = {pair: rho for pair, rho in pairs.items() if len(pair) == 2 and pair <= set(names)}
-    matrix = correlation_matrix(names, known, _as_float(default) if default else 0.0)
+    matrix = published_correlation(names, listed, default)
     if not is_positive_semidefinite(matrix):
         unsound(field, "no such correlations exist: the matrix is not positive semi-definite")
     rows: list[list[float]] = matrix.tolist()
@@ -76,12 +74,12 @@ def _spread(words: SpreadModel, market: Market) -> Spread:
     given: dict[tuple[int, int], Credit] = {}
     for number, pair in enumerate(words.credits):
         if pair.a in place and pair.b in place:
-            credit = Credit(_rate(pair.credit), len(words.credits) - number)
+            credit = Credit(as_rate(pair.credit), len(words.credits) - number)
             given[place[pair.a], place[pair.b]] = given[place[pair.b], place[pair.a]] = credit
     steepest = [0.0] * len(market.names)
     for underlying, rate in zip(market.underlyings, market.steepest, strict=True):
         steepest[underlying] = max(steepest[underlying], rate)
-    return Spread(market.underlyings, given, steepest, _as_float(words.floor))
+    return Spread(market.underlyings, given, steepest, nearest_float(words.floor))
 
 
 def _scenario(words: ScenarioModel, market: Market) -> Scenario:
@@ -98,7 +96,7 @@ def _scenario(words: ScenarioModel, market: Market) -> Scenario:
         group_of=group_of,
         contingency=[_charge(terms[name].contingency) for name in market.names],
         minimum=[_charge(terms[name].minimum) for name in market.names],
-        floor=_as_float(words.floor),
+        floor=nearest_float(words.floor),
     )
 
 
@@ -113,7 +111,7 @@ _Members = tuple[str, list[str], int]  # name, underlyings that exist in their o
 def _groups(listed: Sequence[RiskGroup], names: Sequence[str]) -> list[_Members]:
     """The groups listed and each other underlying by itself, in the order of their first underlyings."""
     known = set(names)
-    groups = [(group.name, sorted(known & set(group.underlyings)), _rate(group.offset)) for group in listed]
+    groups = [(group.name, sorted(known & set(group.underlyings)), as_rate(group.offset)) for group in listed]
     grouped = {name for _, members, _ in groups for name in members}
     groups += [(name, [name], 0) for name in names if name not in grouped]
     return sorted((group for group in groups if group[1]), key=lambda group: group[1][0])
@@ -131,19 +129,10 @@ def _shock(scenario: ShockScenario, underlying: str, terms: Terms) -> int:
     """Weight * move * range, at three times the precision of each."""
     own = {listed.underlying: listed.move for listed in scenario.moves or ()}
     move = own.get(underlying, scenario.move)
-    return _rate(scenario.weight) * _rate(move) * _rate(terms.range)
+    return as_rate(scenario.weight) * as_rate(move) * as_rate(terms.range)
 
 
 def _charge(rates: ChargeRates | None) -> Charge:
     if rates is None:
         return Charge(0, 0, 0)
-    return Charge(_rate(rates.gross), _rate(rates.net), _rate(rates.hedged))
-
-
-def _rate(value: ExactDecimal) -> int:
-    return value.at(RATE_PRECISION, "")
-
-
-def _as_float(value: ExactDecimal) -> float:
-    # One correctly rounded division: the float nearest to the decimal.
-    return value.units / int(10**value.places)
+    return Charge(as_rate(rates.gross), as_rate(rates.net), as_rate(rates.hedged))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from ledger.rates import as_rate
 from ledger.soundness import unsound
 from schemas.parameters import (
     AnyModel,
@@ -42,7 +43,7 @@ def check_correlation(pairs: Iterable[CorrelationPair], path: str) -> None:
     """Refusal `unsound_parameters` for a pair listed twice, or an underlying unlike itself."""
     _check_pairs(pairs, path)
     for number, pair in enumerate(pairs):
-        if pair.a == pair.b and _rate(pair.rho) != _ONE:
+        if pair.a == pair.b and as_rate(pair.rho) != _ONE:
             unsound(f"{path}.{number}.rho", "an underlying's correlation with itself is 1")
 
 
@@ -105,7 +106,7 @@ def _check_moves(scenario: ShockScenario, field: str) -> None:
 
 
 def _check_far(move: ExactDecimal, field: str) -> None:
-    if abs(_rate(move)) > _FARTHEST_MOVE:
+    if abs(as_rate(move)) > _FARTHEST_MOVE:
         unsound(field, "no price moves more than 100 ranges")
 
 
@@ -113,7 +114,7 @@ def _check_shocks(scenarios: Iterable[ShockScenario], names: Sequence[str], term
     """No price falls below zero."""
     for scenario in scenarios:
         for name in names or ("",):
-            if _move(scenario, name) * _rate(terms.range) < -_ONE * _ONE:
+            if _move(scenario, name) * as_rate(terms.range) < -_ONE * _ONE:
                 unsound(f"{field}.range", f"in scenario {scenario.name} the price would fall below zero")
 
 
@@ -121,7 +122,7 @@ def _check_hedge(charge: ChargeRates | None, width: int, field: str) -> None:
     """A hedge must not be charged more than its two legs apart."""
     if (
         charge is not None
-        and _rate(charge.hedged) * _ONE * _ONE > 2 * _rate(charge.net) * _ONE * _ONE + width
+        and as_rate(charge.hedged) * _ONE * _ONE > 2 * as_rate(charge.net) * _ONE * _ONE + width
     ):
         unsound(f"{field}.hedged", "a hedge would need more than both its legs alone")
 
@@ -129,7 +130,7 @@ def _check_hedge(charge: ChargeRates | None, width: int, field: str) -> None:
 def _check_charged(scenarios: Sequence[ShockScenario], underlying: str, terms: Terms) -> None:
     """Nothing is held free of charge: neither long nor short."""
     charges = [charge for charge in (terms.contingency, terms.minimum) if charge is not None]
-    if any(_rate(charge.gross) or _rate(charge.net) for charge in charges):
+    if any(as_rate(charge.gross) or as_rate(charge.net) for charge in charges):
         return
     for side, sign in (("falls", -1), ("rises", 1)):
         if _farthest(scenarios, underlying, terms, sign) == 0:
@@ -143,14 +144,10 @@ def _width(scenarios: Sequence[ShockScenario], underlying: str, terms: Terms) ->
 
 def _farthest(scenarios: Iterable[ShockScenario], underlying: str, terms: Terms, sign: int) -> int:
     """The farthest weighted move in a direction, 0 when there is none."""
-    weighted = (_rate(scenario.weight) * _move(scenario, underlying) * sign for scenario in scenarios)
-    return max(0, *weighted, 0) * _rate(terms.range)
+    weighted = (as_rate(scenario.weight) * _move(scenario, underlying) * sign for scenario in scenarios)
+    return max(0, *weighted, 0) * as_rate(terms.range)
 
 
 def _move(scenario: ShockScenario, underlying: str) -> int:
     own = {listed.underlying: listed.move for listed in scenario.moves or ()}
-    return _rate(own.get(underlying, scenario.move))
-
-
-def _rate(value: ExactDecimal) -> int:
-    return value.at(RATE_PRECISION, "")
+    return as_rate(own.get(underlying, scenario.move))
