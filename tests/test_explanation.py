@@ -138,6 +138,23 @@ async def test_correlations_that_were_published_apart_are_cited(tmp_path: Path) 
     assert "by event c" in " ".join(answer["words"])
 
 
+async def test_interest_on_a_debt_touches_its_debtor_and_is_told_as_what_is_left_over(tmp_path: Path) -> None:
+    told = [
+        {"type": "index_price", "asset": "BTC", "price": "100000"},
+        *_of("debtor", {"type": "deposit_received", "asset": "USDT", "amount": "50000"}),
+        *_of("debtor", {"type": "balance_adjusted", "asset": "BTC", "amount": "-0.1", "reason": "lent"}),
+        {"type": "interest_rate", "asset": "BTC", "rate": "0.01"},
+    ]
+    numbered = [
+        {"event_id": f"i-{number}", "ts": START + number} | event for number, event in enumerate(told)
+    ]
+    folder = ledger_of(tmp_path, [parameters(), *numbered])
+    await run_shard(folder)
+    answer = await why(folder, "debtor", START + 9)
+    assert answer["decided"]["event"]["type"] == "interest_rate"
+    assert answer["since"]["of_which_other"] == answer["since"]["equity_change"] == "-100"
+
+
 async def test_the_end_of_a_liquidation_is_told(ledger: Path) -> None:
     answer = await why(ledger, "better:1")
     kinds = [plain["type"] for plain in answer["aftermath"]]

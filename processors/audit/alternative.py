@@ -2,7 +2,8 @@
 
 What is kept, what is decided anew, and what cannot be known:
 
-* Prices, funding, deposits, adjustments and everything that accounts show for eligibility are facts.
+* Prices, funding, interest, deposits, adjustments, open orders and all that accounts show for eligibility are
+  facts.
 * Requests (withdrawals, transfers of margin, changes of mode) are decided anew.
 * Fills of recorded liquidations are left out: they were the old rules' doing. Instead every liquidation of
   this course is closed at once, at the marks in its orders, as the reference liquidator does.

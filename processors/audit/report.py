@@ -119,7 +119,7 @@ def _moves(moved: Plain) -> str:
         }
         for asset in moved["collateral"]
     ]
-    other = {"what": "funding and all else", "held": "", "then": "", "now": "", "moved": ""}
+    other = {"what": "funding, interest and all else", "held": "", "then": "", "now": "", "moved": ""}
     return _table([*rows, other | {"equity": money(moved["of_which_other"])}])
 
 

@@ -19,7 +19,7 @@ from processors.account_view import UnknownAccount, find_pool
 from processors.audit.series import Series
 from processors.edge import account_of
 from processors.paging import Replayed
-from schemas.events import Event, FundingRate, IndexPrice, MarkPrice
+from schemas.events import Event, FundingRate, IndexPrice, InterestRate, MarkPrice
 from schemas.parameters import CorrelationsPublished, RiskParametersPublished
 
 _INPUTS_KEPT: Final = 1_000
@@ -136,7 +136,7 @@ def _touches(state: State, pool: int, event: Event) -> bool:
     if isinstance(event, MarkPrice | FundingRate):
         contract = state.rules.contract(event.symbol)
         return state.book.positions.find(pool, contract) != NONE
-    if isinstance(event, IndexPrice):
+    if isinstance(event, IndexPrice | InterestRate):
         return state.book.balances.find(pool, state.rules.asset(event.asset)) != NONE
     return isinstance(event, RiskParametersPublished | CorrelationsPublished)
 

@@ -128,7 +128,7 @@ def _moves(answer: Plain) -> Iterator[str]:
             f"{asset['index_now']}: {money(asset['change'])} after haircut."
         )
     if Decimal(moved["of_which_other"]):
-        yield f"Funding and all else: {money(moved['of_which_other'])}."
+        yield f"Funding, interest and all else: {money(moved['of_which_other'])}."
 
 
 def _requirement(answer: Plain) -> Iterator[str]:

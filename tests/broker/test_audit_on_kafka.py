@@ -38,8 +38,8 @@ async def cluster(broker: kafka_broker.Cluster) -> Cluster:
     return cluster
 
 
-async def answers(journal: Journal, folder: Path) -> dict[str, Any]:
-    """Everything that can be asked, as plain values without times taken."""
+async def answers(journal: Journal, again: Journal, folder: Path) -> dict[str, Any]:
+    """Everything that can be asked, as plain values without times taken. Outputs are read once each."""
     head = await head_of(journal, 0, advance=no_advance)
     report = await verify_shard(journal, 0, Scope(against=Heads((head,))), advance=no_advance)
     liquidation = await explain_subject(journal, "lucky:1", advance=no_advance)
@@ -49,16 +49,17 @@ async def answers(journal: Journal, folder: Path) -> dict[str, Any]:
         "verified": (report.pages, report.entries, report.outputs, report.published, report.difference),
         "explained": liquidation,
         "compared": plain_comparison(others),
-        "exported": await export_journal(journal, folder, advance=no_advance),
+        "exported": await export_journal(again, folder, advance=no_advance),
     }
 
 
 async def test_every_answer_is_the_one_of_the_embedded_journal(cluster: Cluster, tmp_path: Path) -> None:
     async with restored(GOLDEN, tmp_path / "ledger") as embedded:
-        expected = await answers(embedded, tmp_path / "embedded")
-    journal = await KafkaJournal.connect(cluster, 1)
-    found = await answers(journal, tmp_path / "kafka")
-    await journal.aclose()
+        expected = await answers(embedded, embedded, tmp_path / "embedded")
+    journals = [await KafkaJournal.connect(cluster, 1) for _ in range(2)]
+    found = await answers(journals[0], journals[1], tmp_path / "kafka")
+    for journal in journals:
+        await journal.aclose()
     assert found == expected
 
 
@@ -70,7 +71,7 @@ async def test_from_a_page_on_only_later_outputs_are_compared(cluster: Cluster) 
 
 
 async def test_an_output_that_was_published_again_is_found(cluster: Cluster) -> None:
-    topic, body = GOLDEN.pages[5][1][0]
+    topic, body = next(outputs[0] for _, outputs in GOLDEN.pages if outputs)
     async with cluster.producer() as producer:
         await producer.send_and_wait(cluster.topic(topic), body, None, 0)
     journal = await KafkaJournal.connect(cluster, 1)
@@ -78,7 +79,7 @@ async def test_an_output_that_was_published_again_is_found(cluster: Cluster) -> 
     await journal.aclose()
     assert report.difference is not None
     assert (report.difference.page, report.difference.kind) == (json.loads(body)["page"], "outputs")
-    assert "again" in report.difference.what
+    assert "again" in report.difference.what or "more than once" in report.difference.what
 
 
 async def test_topics_that_keep_what_was_published_are_not_repaired(cluster: Cluster) -> None:
