@@ -16,6 +16,12 @@ def trading(seed: int, length: int, accounts: int = 24) -> list[Event]:
     return [parameters(), *numbered(happenings)]
 
 
+def slices(history: list[Event], count: int) -> list[list[Event]]:
+    """A history in this many parts, one for each life or change of workers."""
+    length = -(-len(history) // count)
+    return [history[start : start + length] for start in range(0, length * count, length)]
+
+
 def numbered(happenings: list[Event], first: int = 1) -> list[Event]:
     """Give each an id and a time of its own."""
     return [

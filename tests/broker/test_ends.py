@@ -20,11 +20,11 @@ ROLES = ["ledger", "liquidator", "notifier", "treasury"]
 def test_a_worker_told_to_stop_leaves_the_group_and_the_next_has_its_shards_at_once(venue: Venue) -> None:
     history = trading(14, 1_600)
     first = venue.run(session_timeout_ms=LONG_SESSION_MS)
-    with venue.fed_meanwhile(history):
+    with venue.fed_meanwhile(history[:800]):
         venue.until_more_pages(4)
         assert first.stopped() == 0
+    with venue.fed_meanwhile(history[800:]):
         second = venue.run(session_timeout_ms=LONG_SESSION_MS)
-        venue.until_more_pages(4)
     venue.until_done()
     assert "Processed" in first.said
     assert second.stopped() == 0

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from broker.histories import trading
+from broker.histories import slices, trading
 from broker.proof import Proof
 from broker.venues import Venue, Worker
 from logs import without_place
@@ -24,12 +24,10 @@ OpenVenue = Callable[[int], Venue]
 def test_workers_that_join_and_leave_lose_nothing_and_repeat_nothing(open_venue: OpenVenue) -> None:
     venue, dice = open_venue(6), Random(6)
     workers = [venue.run(), venue.run()]
-    with venue.fed_meanwhile(trading(6, 1_500 * CHANGES), at_once=3):
-        for _ in range(CHANGES):
+    for events in slices(trading(6, 1_500 * CHANGES), CHANGES):
+        with venue.fed_meanwhile(events, at_once=3):
             workers.append(joined(venue))
-            venue.until_more_pages(6)
             leave(workers.pop(dice.randrange(2)), dice)
-            venue.until_more_pages(6)
     venue.until_done()
     assert [worker.stopped() for worker in workers] == [0, 0]
     assert venue.proof().said("event_refused") == []

@@ -9,9 +9,8 @@ from random import Random
 
 import pytest
 
-from broker.histories import trading
+from broker.histories import slices, trading
 from broker.venues import Venue
-from worlds import Event
 
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 SEEDS = range(20 if SOAK else 1)  # 10 kills each
@@ -55,9 +54,3 @@ def test_workers_killed_at_random_moments_lose_nothing_and_repeat_nothing(venue:
         venue.proof(complete=False)
     assert venue.run("--shards", "0-1", "--once").ended() == 0
     assert venue.proof().said("event_refused") == []
-
-
-def slices(history: list[Event], count: int) -> list[list[Event]]:
-    """A history in this many parts, one for each life of a worker."""
-    length = -(-len(history) // count)
-    return [history[start : start + length] for start in range(0, length * count, length)]
