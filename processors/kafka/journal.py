@@ -11,10 +11,10 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from typing import Final
 
-import zstandard
 from aiokafka import TopicPartition
 
 from ledger.pages import NO_PAGE_HASH, CorruptPage, Page, PublishedOutput, Resume, decode_page, encode_page
+from processors.compression import NotReadable, compress, decompress
 from processors.journal import Batch, Fenced, Halted, LogUnavailable, Snapshot, Source, Tail, fork
 from processors.kafka.broadcast import BroadcastFeed, InputStream
 from processors.kafka.cluster import TRANSACTION_TIMEOUT_MS, Cluster
@@ -157,7 +157,7 @@ class KafkaJournal:
         """A page and its outputs as one transaction; then the page must be where it has to be."""
         writer = self._licensed(epoch, page.shard)
         self._require_tail(page)
-        record = zstandard.compress(encode_page(page))
+        record = compress(encode_page(page))
         place = page.shard
         messages = [Message(self._cluster.topic(JOURNAL), place, str(page.number).encode(), record)]
         messages += [
@@ -268,8 +268,8 @@ class KafkaJournal:
 def unpack_page(shard: int, offset: int, record: bytes | None) -> Page:
     """The page in a record of the journal. Halted when it is none, or one of another shard."""
     try:
-        page = decode_page(zstandard.decompress(record or b""))
-    except (zstandard.ZstdError, CorruptPage) as error:
+        page = decode_page(decompress(record or b""))
+    except (NotReadable, CorruptPage) as error:
         raise Halted(f"shard {shard}: the journal's record at offset {offset} is corrupt: {error}") from error
     if page.shard != shard:
         raise Halted(f"shard {shard}: the record at offset {offset} is a page of shard {page.shard}")

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-import zstandard
 from aiokafka import TopicPartition
 
+from processors.compression import compress, decompress
 from processors.journal import Snapshot
 from processors.kafka.cluster import Cluster
 from processors.kafka.reader import Offsets, Reader, read_to_ends
@@ -34,7 +34,7 @@ class SnapshotStore:
 
     def messages(self, snapshot: Snapshot, existing: dict[int, list[str]]) -> Iterator[Message]:
         """What to send to save a snapshot, and to drop all but the newest of the existing ones."""
-        data = zstandard.compress(snapshot.data)
+        data = compress(snapshot.data)
         chunks = [data[start : start + _CHUNK_BYTES] for start in range(0, len(data), _CHUNK_BYTES)]
         for number, chunk in enumerate(chunks):
             yield self._message(snapshot.shard, snapshot.page, str(number), chunk)
@@ -101,7 +101,7 @@ def _assemble(shard: int, page: int, parts: Parts) -> Snapshot | None:
             page_hash=manifest["page_hash"],
             state_hash=manifest["state_hash"],
             engine_version=manifest["engine_version"],
-            data=zstandard.decompress(b"".join(chunks)),
+            data=decompress(b"".join(chunks)),
         )
-    except (ValueError, KeyError, TypeError, zstandard.ZstdError):
+    except (ValueError, KeyError, TypeError):
         return None
