@@ -49,7 +49,7 @@ from processors.demo.shapes import Shape
 from processors.demo.stage import Stage
 from processors.demo.twins import isolated_findings, twin_findings
 from processors.sqlite import SqliteJournal
-from schemas.events import Event, IndexPrice, MarkPrice, PriceEvent
+from schemas.events import Event, IndexPrice, MarkPrice, PriceEvent, TradeExecuted
 from schemas.units import DAY_MS, REQUIREMENT_PRECISION, SETTLEMENT_PRECISION, ExactDecimal
 
 __all__ = ["NEW_CORRELATIONS_AT", "Story", "play", "script"]
@@ -133,10 +133,14 @@ class _Play:
             self.crashes.append(await self.stage.be_killed(killed_at, prices, self.notes))
         else:
             await self.stage.take(prices, self.notes)
-        self._look_beside_isolated()
-        while trades := self.notes.next_trades():
+        while trades := self._answers():
             await self.stage.take(trades, self.notes)
         self._advance(len(prices))
+
+    def _answers(self) -> list[TradeExecuted]:
+        """The trades that liquidations and stop-losses ask for, before which we look what else is there."""
+        self._look_beside_isolated()
+        return self.notes.next_trades()
 
     async def _publish_new_correlations(self) -> None:
         before = self._look()
@@ -220,11 +224,8 @@ class _Play:
     def _account(self, trader: Trader, at_the_end: Standing) -> AccountFinding:
         mode, figures, _ = self.standing[trader.account_id]
         notes = self.notes.accounts[trader.account_id]
-        liquidations = [
-            liquidation
-            for liquidation in self.notes.liquidations.values()
-            if liquidation.account_id == trader.account_id
-        ]
+        of_all = self.notes.liquidations.values()
+        liquidations = [one for one in of_all if one.account_id == trader.account_id]
         return AccountFinding(
             account_id=trader.account_id,
             shape=trader.shape,
@@ -272,10 +273,9 @@ class _Play:
         return tuple(replace(stop, worst=worst(stop)) for stop in self.notes.stops)
 
     def _decisions(self) -> Decisions:
-        kinds = self.opening.kinds
         return Decisions(
             granted=sum(standing.mode == "portfolio" for standing in self.standing.values()),
-            refused=kinds["margin_mode_rejected"],
+            refused=self.opening.kinds["margin_mode_rejected"],
             reasons=dict(self.opening.reasons.most_common()),
         )
 
