@@ -12,9 +12,9 @@ from rich.console import Console
 
 from exposures import netting_of
 from ledger.rulebook import compile_rulebook
-from processors.closing import closing_trades
-from processors.demo.accounts import SHAPES, Trader, earlier_events, traders
-from processors.demo.findings import Story
+from processors.closing import closing_trades, stopping_trade
+from processors.demo.accounts import CHOICES, Choice, Trader, earlier_events, traders
+from processors.demo.findings import Story, number
 from processors.demo.market import (
     LOWS,
     OPENS,
@@ -27,14 +27,16 @@ from processors.demo.market import (
 )
 from processors.demo.parameters import MODELS, instruments, risk_parameters
 from processors.demo.report import print_report
-from processors.demo.story import play
+from processors.demo.retelling import retell
+from processors.demo.shapes import SHAPES
+from processors.demo.story import play, script
 from schemas.canonical import encode
 from schemas.events import Event, MarkPrice, TradeExecuted
 from schemas.units import parse_decimal
 from schemas.wire import decode
 
 SEED = 2025
-COARSE = Spacing(calm=60, fall=20)
+COARSE = Spacing(fall=20)
 
 # What traded: 20:50, 21:10, the low, 21:30, 22:00.
 TRADED = """
@@ -50,8 +52,8 @@ INJ-PERP  11.277   10.542   2.733    6.912    7.743
 ZEC-PERP  232.76   231.77   147.34   180.39   194.3
 """
 ROWS = [line.split() for line in TRADED.strip().splitlines()]
-MARKET_DIGEST = "22347c3ca701dce1be3779fc61aefecba05834ce11113ff325a9f324ec3d642b"
-ACCOUNTS_DIGEST = "40ad735e6991db30c4aabe608263f36d03f517a17a350a07cc7a784be4ce5ea3"
+MARKET_DIGEST = "a97e74585bd05f66ab95768e8e0125f1cd2e155e6c08072b27824c140dbd8b86"
+ACCOUNTS_DIGEST = "615db874943d3deb035e662d6194567add867c57ee68c79b47621d7a08abc6a5"
 PRECISION = {listed.symbol: listed.price_precision for listed in instruments()}
 
 
@@ -144,14 +146,23 @@ def positions(trader: Trader) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def test_twins_own_the_same_and_only_one_of_them_asks_for_portfolio_margin() -> None:
-    everybody = {trader.account_id: trader for trader in traders(SEED, 100)}
+DOES: dict[Choice, str] = {
+    "portfolio": "margin_mode_requested",
+    "isolated": "margin_transferred",
+    "stop-loss": "stop_loss_placed",
+}
+
+
+def test_twins_own_the_same_and_only_one_of_them_does_what_it_chose() -> None:
+    everybody = {trader.account_id: trader for trader in traders(SEED, 200)}
     pairs = [(everybody[twin.twin_of], twin) for twin in everybody.values() if twin.twin_of]
-    assert pairs
+    assert {twin.choice for _, twin in pairs} == set(CHOICES)
     for trader, twin in pairs:
         assert positions(trader) == positions(twin)
-        asked = [any(event.type == "margin_mode_requested" for event in one.events) for one in (trader, twin)]
-        assert asked == [True, False]
+        assert trader.choice == twin.choice
+        assert trader.choice is not None
+        kind = DOES[trader.choice]
+        assert [any(event.type == kind for event in one.events) for one in (trader, twin)] == [True, False]
 
 
 # ---------- the liquidator
@@ -169,6 +180,19 @@ def test_a_trigger_becomes_the_trades_that_close_it_at_the_mark_of_the_order() -
     assert (trade.event_id, trade.liquidation_id, trade.ts) == ("alice:1:BTC-PERP", "alice:1", OPENS)
     assert (trade.side, trade.quantity.text(), trade.price.text()) == ("sell", "2.5", "101516.5")
     assert closing_trades(triggered) == [trade]
+
+
+def test_a_stop_loss_becomes_the_trade_that_closes_it() -> None:
+    triggered = {
+        "account_id": "alice",
+        "cause": "m-1",
+        "ts": OPENS,
+        "order": {"symbol": "BTC-PERP", "side": "sell", "quantity": "2.5", "mark": "101516.5"},
+    }
+    trade = stopping_trade(triggered)
+    assert decode(encode(trade)) == trade
+    assert (trade.event_id, trade.liquidation_id) == ("m-1:alice", None)
+    assert (trade.side, trade.quantity.text(), trade.price.text()) == ("sell", "2.5", "101516.5")
 
 
 # ---------- the story
@@ -219,7 +243,7 @@ def test_the_journal_verifies(story: Story) -> None:
 
 def test_the_same_story_is_told_twice(story: Story, tmp_path: Path) -> None:
     again = tell(tmp_path, [])
-    assert (again.state, again.accounts, again.minutes) == (story.state, story.accounts, story.minutes)
+    assert (again.state, again.accounts, again.closings) == (story.state, story.accounts, story.closings)
 
 
 def test_portfolio_margin_is_granted_to_some_and_saves_them_margin(story: Story) -> None:
@@ -230,8 +254,57 @@ def test_portfolio_margin_is_granted_to_some_and_saves_them_margin(story: Story)
 
 
 def test_nobody_is_liquidated_with_portfolio_margin_whose_twin_comes_through(story: Story) -> None:
-    assert story.shapes
-    assert all(finding.only_in_portfolio == 0 for finding in story.shapes)
+    portfolio = [finding for finding in story.twins if finding.choice == "portfolio"]
+    assert portfolio
+    assert all(finding.only_with == 0 for finding in portfolio)
+
+
+def test_a_hedge_survives_in_portfolio_mode_that_would_not_have_in_cross(story: Story) -> None:
+    assert any(hedge.twin_liquidated and not hedge.liquidated for hedge in story.hedges)
+
+
+def test_hedges_that_the_breakdown_regime_decides_hold_or_fail(story: Story) -> None:
+    assert all("breakdown" in {hedge.before.regime, hedge.worst.regime} for hedge in story.hedges)
+    assert {hedge.failed for hedge in story.hedges} == {True, False}
+
+
+def test_an_isolated_position_loses_what_was_moved_into_it_and_nothing_else(story: Story) -> None:
+    assert story.isolated
+    for finding in story.isolated:
+        assert 0 < number(finding.lost) <= number(finding.moved_in)
+        assert number(finding.out_of_reach) > 0
+
+
+def test_the_money_of_isolated_accounts_is_what_the_lost_positions_could_not_touch(story: Story) -> None:
+    named = {account.account_id: account for account in story.accounts}
+    assert all(named[finding.account_id].equity.units > 0 for finding in story.isolated)
+
+
+def test_a_stop_loss_fires_at_the_first_mark_beyond_its_trigger(story: Story) -> None:
+    assert story.stops
+    for stop in story.stops:
+        assert stop.worst is not None
+        trigger, mark, worst = (number(price) for price in (stop.trigger_price, stop.mark, stop.worst))
+        assert worst <= mark <= trigger if stop.side == "sell" else worst >= mark >= trigger
+
+
+def test_liquidation_in_part_closes_less_and_keeps_hedges(story: Story) -> None:
+    full, partial = story.closings
+    assert (full.accounts, full.hedges) == (partial.accounts, partial.hedges)
+    assert full.accounts == story.totals.liquidated
+    assert number(partial.closed) < number(full.closed)
+    assert number(partial.fees) < number(full.fees)
+    assert partial.hedges_kept > full.hedges_kept
+
+
+def test_the_second_telling_in_full_says_what_the_journal_said(story: Story) -> None:
+    liquidated = {account.account_id for account in story.accounts if account.liquidated}
+    fallen = [trader for trader in traders(SEED, 60) if trader.account_id in liquidated]
+    _, notes = retell(script(fallen, SEED, COARSE), lambda _: None)
+    ended = [one for one in notes.liquidations.values() if one.end != "open"]
+    assert len(ended) == story.totals.liquidations
+    assert sum(number(one.fee) for one in ended) == pytest.approx(number(story.totals.fees))
+    assert {name for name, said in notes.accounts.items() if said.liquidated_at} == liquidated
 
 
 def test_new_correlations_raise_requirements_without_a_trade(story: Story) -> None:

@@ -20,6 +20,7 @@ from processors.cli.console import (
     print_json,
     progress_to,
 )
+from processors.demo.accounts import traders
 from processors.demo.report import print_report
 from processors.demo.story import Story, play, script
 from processors.sqlite import existing_shards
@@ -55,7 +56,7 @@ def demo(accounts: int, seed: int, data: Path | None, events: str | None, as_jso
 def _write_events(name: str, accounts: int, seed: int) -> None:
     try:
         with open_binary(name, "wb") as sink:
-            sink.writelines(encode(event) + b"\n" for event in script(accounts, seed))
+            sink.writelines(encode(event) + b"\n" for event in script(traders(seed, accounts), seed))
     except OSError as error:
         raise file_failure(error, name) from None
 

@@ -1,14 +1,14 @@
 """The accounts of the demonstration: what they are, what they own, and what they did before 20:50.
 
 Each account has a shape, a believable way of trading. Sizes follow the many-small, few-large law of real
-venues. Those who want portfolio margin show what it asks for, most of them all of it: real trades in the
-days before make up the volume. Each of them has a twin, who owns and trades the same at 20:50 and never
-asks; so whatever becomes of them differs by nothing but the margin mode.
+venues. Some make a choice: portfolio margin (they show what it asks for, most of them all of it: real trades
+in the days before make up the volume), isolated margin, or a stop-loss. Each of these has a twin, who owns
+and trades the same at 20:50 and does not make it; so whatever becomes of them differs by nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
@@ -16,33 +16,38 @@ from ledger.rulebook import compile_rulebook
 from processors.demo.chance import Chance
 from processors.demo.market import DAY, HISTORY_DAYS, MINUTE_MS, at, daily_prices
 from processors.demo.parameters import SETTLEMENT, risk_parameters
+from processors.demo.shapes import MAJORS, Plan, Shape, any_shape, plan_of
 from schemas.events import (
     AccountEvent,
     AccountOpened,
+    AlertThresholdSet,
     DepositReceived,
     ExperienceAttested,
     IdentityVerified,
     MarginModeRequested,
+    MarginTransferred,
+    Mode,
     RiskDisclosureAccepted,
     SecurityCompleted,
     Side,
+    StopLossPlaced,
     TradeExecuted,
 )
 from schemas.units import DAY_MS, SETTLEMENT_PRECISION, ExactDecimal
 
-Shape = Literal["directional", "hedged", "market-neutral", "basket", "over-leveraged", "multi-collateral"]
-SHAPES: Final[tuple[Shape, ...]] = get_args(Shape)
+Choice = Literal["portfolio", "isolated", "stop-loss"]
+CHOICES: Final[tuple[Choice, ...]] = get_args(Choice)
 
-_MAJORS: Final = ("BTC-PERP", "ETH-PERP")
-_LARGE: Final = ("BTC-PERP", "ETH-PERP", "SOL-PERP", "BNB-PERP", "BCH-PERP")
-_ALL: Final = (*_LARGE, "XRP-PERP", "DOGE-PERP", "HYPE-PERP", "INJ-PERP", "ZEC-PERP")
 _COINS: Final = ("BTC", "ETH", "SOL", "BNB", "USDC")
 
 # What one account may hold of one symbol, in the settlement asset: beyond it the market is not deep enough.
 _DEPTH: Final = {"BTC-PERP": 60_000_000, "ETH-PERP": 40_000_000, "SOL-PERP": 8_000_000, "BNB-PERP": 3_000_000}
 _DEPTH_OF_OTHERS: Final = 500_000
 
-_WANTS_PORTFOLIO_PERCENT: Final = 75
+# In percent of those who could.
+_WANT_PORTFOLIO: Final = 75
+_PLACE_STOP: Final = 40
+_SET_THRESHOLD: Final = 25
 _LEAST_FOR_PORTFOLIO: Final = 20_000
 _VOLUME_NEEDED: Final = 25_000_000
 _LARGEST_ROUND_TRIP: Final = 3_000_000
@@ -57,27 +62,12 @@ _UNIT: Final = 10**SETTLEMENT_PRECISION
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
-    """A part of what an account holds: `share` of its total size, negative when short."""
-
-    symbol: str
-    share: int
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a shape trades: its legs, and the sum of their sizes in percent of the money behind them."""
-
-    legs: tuple[Leg, ...]
-    leverage: int
-
-
-@dataclass(frozen=True, slots=True)
 class Trader:
-    """One account and all that it did before 20:50, in order of time."""
+    """One account and all that it did before 20:50, in order of time. A twin has not made its `choice`."""
 
     account_id: str
     shape: Shape
+    choice: Choice | None
     twin_of: str | None
     events: tuple[AccountEvent, ...]
 
@@ -92,10 +82,10 @@ def traders(seed: int, count: int) -> list[Trader]:
 
 
 def _people(venue: _Venue, seed: int, first: int) -> Iterator[Trader]:
-    """The account of this number, and its twin if it wants portfolio margin."""
+    """The account of this number, and its twin if it makes a choice."""
     author = _Author(venue, seed, first)
     yield author.write()
-    if author.wants_portfolio:
+    if author.choice:
         yield _Author(venue, seed, first, is_twin=True).write()
 
 
@@ -104,78 +94,11 @@ def earlier_events(accounts: Iterable[Trader]) -> list[AccountEvent]:
     return sorted((event for trader in accounts for event in trader.events), key=lambda event: event.ts)
 
 
-# --- the shapes -----------------------------------------------------------------------------------
-
-
-def _directional(chance: Chance) -> Plan:
-    """One to three positions on one side of the market, more often long."""
-    side = 1 if chance.happens(70) else -1
-    legs = chance.several(_LARGE if chance.happens(70) else _ALL, chance.pick((1, 1, 2, 3)))
-    return Plan(
-        tuple(Leg(symbol, side * chance.between(20, 60)) for symbol in legs), chance.between(110, 400)
-    )
-
-
-def _hedged(chance: Chance) -> Plan:
-    """Long one coin, short about as much of another that moves with it."""
-    long, short = chance.several(_MAJORS if chance.happens(75) else (*_MAJORS, "BCH-PERP", "ZEC-PERP"), 2)
-    return Plan((Leg(long, 100), Leg(short, -chance.between(90, 110))), chance.between(1_500, 5_000))
-
-
-def _market_neutral(chance: Chance) -> Plan:
-    """Four legs, two long and two short, about even."""
-    symbols = chance.several(_ALL, 4)
-    shares = (100, chance.between(80, 120), -100, -chance.between(80, 120))
-    return Plan(tuple(map(Leg, symbols, shares)), chance.between(200, 900))
-
-
-def _basket(chance: Chance) -> Plan:
-    """Long a bit of everything, trusting that not everything falls at once."""
-    symbols = chance.several(_ALL, chance.between(4, 5))
-    return Plan(tuple(Leg(symbol, chance.between(50, 100)) for symbol in symbols), chance.between(80, 260))
-
-
-def _over_leveraged(chance: Chance) -> Plan:
-    """One large bet with little behind it."""
-    side = 1 if chance.happens(85) else -1
-    symbol = chance.pick(_LARGE if chance.happens(60) else _ALL)
-    return Plan((Leg(symbol, side * 100),), chance.between(500, 1_600))
-
-
-def _multi_collateral(chance: Chance) -> Plan:
-    """Holds coins, and sells perpetuals against some of them or buys more."""
-    side = -1 if chance.happens(55) else 1
-    symbols = chance.several(_LARGE[:4], chance.between(1, 2))
-    return Plan(
-        tuple(Leg(symbol, side * chance.between(50, 100)) for symbol in symbols), chance.between(150, 600)
-    )
-
-
-_SHAPES: Final[dict[Shape, Callable[[Chance], Plan]]] = {
-    "directional": _directional,
-    "hedged": _hedged,
-    "market-neutral": _market_neutral,
-    "basket": _basket,
-    "over-leveraged": _over_leveraged,
-    "multi-collateral": _multi_collateral,
-}
-# Out of 50 accounts.
-_FREQUENCY: Final[dict[Shape, int]] = {
-    "directional": 17,
-    "hedged": 12,
-    "market-neutral": 6,
-    "basket": 6,
-    "over-leveraged": 3,
-    "multi-collateral": 6,
-}
-_LOT: Final[tuple[Shape, ...]] = tuple(shape for shape, times in _FREQUENCY.items() for _ in range(times))
-
-
 # --- the life of one account ----------------------------------------------------------------------
 
 
 class _Author:
-    """Writes the events of one account. A twin draws the same lots, but does not ask for portfolio margin."""
+    """Writes the events of one account. A twin draws the same lots, but does not do what its choice is."""
 
     def __init__(self, venue: _Venue, seed: int, number: int, *, is_twin: bool = False) -> None:
         self.venue = venue
@@ -185,22 +108,37 @@ class _Author:
         self.account_id = _name(number + is_twin)
         # What a twin does not do must not change what it draws for the rest, so there are several purposes.
         self.life, self.trade = (Chance(seed, f"{what} of {_name(number)}") for what in ("life", "trade"))
-        self.shape = self.life.pick(_LOT)
+        self.shape = any_shape(self.life)
         self.money = max(self.life.around(25_000, 60), 800)
-        rich_enough = self.money >= _LEAST_FOR_PORTFOLIO
-        self.wants_portfolio = rich_enough and self.life.happens(_WANTS_PORTFOLIO_PERCENT)
+        self.choice = self._choose(Chance(seed, f"choice of {_name(number)}"))
         self.events: list[AccountEvent] = []
 
     def write(self) -> Trader:
         """The account's whole life up to 20:50."""
         self._join(DAY - HISTORY_DAYS * DAY_MS + self._minutes(60, 600))
         self._deposit(DAY - 10 * DAY_MS + self._minutes(60, 600))
-        if self.wants_portfolio and not self.is_twin:
-            self._qualify(Chance(self.seed, f"volume of {self.account_id}"))
-        self._open_positions()
+        chance = Chance(self.seed, f"its choice by {self.account_id}")
+        does = None if self.is_twin else self.choice
+        if does == "portfolio":
+            self._qualify(chance)
+        elif does == "isolated":
+            self._request("isolated", chance)
+        fills = self._open_positions()
+        if does == "isolated":
+            self._back(fills, chance)
+        elif does == "stop-loss":
+            self._place_stops(fills, chance)
         twin_of = _name(self.number) if self.is_twin else None
         in_order = tuple(sorted(self.events, key=lambda event: event.ts))
-        return Trader(self.account_id, self.shape, twin_of, in_order)
+        return Trader(self.account_id, self.shape, self.choice, twin_of, in_order)
+
+    def _choose(self, chance: Chance) -> Choice | None:
+        if self.shape == "isolated":
+            return "isolated"
+        if self.money >= _LEAST_FOR_PORTFOLIO and chance.happens(_WANT_PORTFOLIO):
+            return "portfolio"
+        takes_sides = self.shape in {"directional", "over-leveraged"}
+        return "stop-loss" if takes_sides and chance.happens(_PLACE_STOP) else None
 
     def _say(self, kind: Callable[..., AccountEvent], ts: int, **facts: object) -> None:
         event_id = f"{self.account_id}:{len(self.events) + 1}"
@@ -232,7 +170,10 @@ class _Author:
             self._say(RiskDisclosureAccepted, joined + 4 * MINUTE_MS, version=1)
         wanted = _VOLUME_NEEDED * chance.pick((104, 108, 115, 130, 160)) // _HUNDRED
         self._trade_volume(chance, wanted // 4 if chance.happens(8) else wanted)
-        self._say(MarginModeRequested, at(9, 0) + chance.between(0, 180) * MINUTE_MS, mode="portfolio")
+        self._request("portfolio", chance)
+
+    def _request(self, mode: Mode, chance: Chance) -> None:
+        self._say(MarginModeRequested, at(9, 0) + chance.between(0, 180) * MINUTE_MS, mode=mode)
 
     def _trade_volume(self, chance: Chance, wanted: int) -> None:
         """Buy and sell the same quantity at the same price, often enough for the volume wanted."""
@@ -240,21 +181,42 @@ class _Author:
         trips = -(-wanted // (2 * size))
         for trip in range(trips):
             days_ago = 9 - trip * 9 // trips
-            terms = self.venue.terms(chance.pick(_MAJORS), days_ago)
+            terms = self.venue.terms(chance.pick(MAJORS), days_ago)
             ts = DAY - days_ago * DAY_MS + chance.between(60, 1_300) * MINUTE_MS
             lots = terms.lots_worth(size)
             self._fill(ts, terms, lots, terms.ticks)
             self._fill(ts + chance.between(1, 10) * MINUTE_MS, terms, -lots, terms.ticks)
 
-    def _open_positions(self) -> None:
-        plan = _SHAPES[self.shape](self.trade)
+    def _back(self, fills: Sequence[TradeExecuted], chance: Chance) -> None:
+        """Move collateral into each position, into some of them much and into others little."""
+        for fill in fills:
+            share = chance.pick((3, 8, 15, 25))
+            amount = ExactDecimal.of(self.money * share // _HUNDRED, 0)
+            self._say(MarginTransferred, fill.ts + MINUTE_MS, symbol=fill.symbol, amount=amount)
+
+    def _place_stops(self, fills: Sequence[TradeExecuted], chance: Chance) -> None:
+        """A stop-loss for each position, some percent from the price."""
+        for fill in fills:
+            terms = self.venue.terms(fill.symbol)
+            away = chance.between(3, 12) * (1 if fill.side == "sell" else -1)
+            trigger = ExactDecimal.of(terms.ticks * (_HUNDRED + away) // _HUNDRED, terms.price_precision)
+            terms_of_it = {"stop_id": "stop-" + fill.symbol, "symbol": fill.symbol, "trigger_price": trigger}
+            self._say(StopLossPlaced, fill.ts + MINUTE_MS, **terms_of_it)
+
+    def _open_positions(self) -> list[TradeExecuted]:
+        plan = plan_of(self.shape, self.trade)
         opened = at(12, 30) + self._minutes(0, 450)
+        if self.life.happens(_SET_THRESHOLD):
+            ratio = ExactDecimal.of(self.life.pick((2, 3, 5)), 0)
+            self._say(AlertThresholdSet, opened - MINUTE_MS, ratio=ratio)
+        before = len(self.events)
         for number, (symbol, notional) in enumerate(self._sizes(plan).items()):
             terms = self.venue.terms(symbol)
             lots = terms.lots_worth(abs(notional))
             ticks = terms.ticks * (_MILLION + self.trade.bell(_SLIPPAGE)) // _MILLION
-            ts = opened + number * MINUTE_MS
+            ts = opened + 2 * number * MINUTE_MS
             self._fill(ts, terms, lots if notional > 0 else -lots, ticks, fee_rate=_FEE_RATE)
+        return [event for event in self.events[before:] if isinstance(event, TradeExecuted)]
 
     def _sizes(self, plan: Plan) -> dict[str, int]:
         """Signed notional per symbol: as large as planned, if the market and the initial margin allow it."""

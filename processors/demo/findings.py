@@ -2,32 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from ledger.valuation import Figures
-from processors.demo.accounts import SHAPES, Shape
+from processors.demo.accounts import Choice
+from processors.demo.parameters import Liquidation as LiquidationMode
+from processors.demo.shapes import Shape
 from schemas.canonical import to_plain
-from schemas.events import Mode
-from schemas.units import RATIO_PRECISION, REQUIREMENT_PRECISION, ExactDecimal
+from schemas.events import Mode, Side
+from schemas.outputs import RegimeName
+from schemas.units import SETTLEMENT_PRECISION, ExactDecimal
+
+_NOTHING = ExactDecimal(0, 0)
+
+
+@dataclass(slots=True, kw_only=True)
+class Liquidation:
+    """One liquidation, from its trigger to its end. `closed` is the notional traded under it."""
+
+    liquidation_id: str
+    account_id: str
+    pool: str
+    ts: int
+    steps: int = 1
+    closed: ExactDecimal = _NOTHING
+    end: str = "open"
+    fee: ExactDecimal = _NOTHING
+    shortfall: ExactDecimal = _NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What was published of an account at one moment."""
+
+    ts: int
+    regime: RegimeName
+    requirement: ExactDecimal
+    ratio: ExactDecimal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccountFinding:
-    """One account: how it stood at 20:50, and what became of it."""
+    """One account: how it stood at 20:50, and what became of it. `equity` is that at the end."""
 
     account_id: str
     shape: Shape
+    choice: Choice | None
     mode: Mode
     twin_of: str | None
     gross: ExactDecimal
     requirement: ExactDecimal
     lowest_ratio: ExactDecimal | None
     warned: bool
+    own_threshold: bool
+    told_at: int | None  # that the ratio fell below it
     liquidated_at: int | None
     shortfall: ExactDecimal
     fee: ExactDecimal
+    equity: ExactDecimal
 
     @property
     def liquidated(self) -> bool:
@@ -41,18 +73,88 @@ class AccountFinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShapeFinding:
-    """Accounts of one shape with portfolio margin, each beside its twin in cross mode."""
+class TwinFinding:
+    """Accounts of one shape that made a choice, each beside its twin that did not."""
 
+    choice: Choice
     shape: Shape
     pairs: int
-    saving: ExactDecimal  # mean over the portfolio accounts
-    liquidated_in_portfolio: int
-    liquidated_in_cross: int
-    only_in_portfolio: int
-    only_in_cross: int
-    shortfall_in_portfolio: ExactDecimal
-    shortfall_in_cross: ExactDecimal
+    saving: ExactDecimal  # mean over the accounts that made it
+    liquidated_with: int
+    liquidated_without: int
+    only_with: int
+    only_without: int
+    shortfall_with: ExactDecimal
+    shortfall_without: ExactDecimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsolatedFinding:
+    """An isolated position that was liquidated, and what that could not touch: the account's other money."""
+
+    account_id: str
+    symbol: str
+    ts: int
+    moved_in: ExactDecimal
+    lost: ExactDecimal
+    paid_by_fund: ExactDecimal
+    out_of_reach: ExactDecimal
+    twin_liquidated_at: int | None
+
+
+@dataclass(slots=True, kw_only=True)
+class StopFinding:
+    """A stop-loss that fired, the mark it was filled at, and the worst mark from then on."""
+
+    account_id: str
+    symbol: str
+    side: Side  # of the order that closes
+    trigger_price: ExactDecimal
+    ts: int
+    mark: ExactDecimal
+    worst: ExactDecimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeFinding:
+    """A portfolio with long and short positions whose requirement the breakdown of correlations decided.
+
+    How it stood at 20:50, and when its ratio was lowest (before a liquidation); what its losing positions
+    lost in between, and what the others earned.
+    """
+
+    account_id: str
+    shape: Shape
+    before: Published
+    worst: Published
+    lost: ExactDecimal
+    earned: ExactDecimal
+    liquidated: bool
+    twin_liquidated: bool
+
+    @property
+    def failed(self) -> bool:
+        """Whether it stopped hedging: less than half of the loss was earned on the other side."""
+        return 2 * number(self.earned) < number(self.lost)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClosingFinding:
+    """What one way of liquidating did to the accounts that the fall liquidated."""
+
+    mode: LiquidationMode
+    accounts: int
+    liquidations: int
+    cancelled: int
+    steps: int
+    closed: ExactDecimal
+    fees: ExactDecimal
+    shortfall: ExactDecimal
+    equity: ExactDecimal
+    still_trading: int
+    hedges: int  # accounts that were long and short at 20:50
+    hedges_left: int  # of them, those that still hold something
+    hedges_kept: int  # and those that hold about the same share of every position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +247,8 @@ class Totals:
     cancelled: int
     still_open: int
     draws: int
+    stops: int
+    regimes: dict[str, int]
     shortfall: ExactDecimal
     fees: ExactDecimal
     insurance: ExactDecimal
@@ -159,8 +263,12 @@ class Story:
     totals: Totals
     decisions: Decisions
     minutes: tuple[MinuteFinding, ...]
-    shapes: tuple[ShapeFinding, ...]
+    twins: tuple[TwinFinding, ...]
+    isolated: tuple[IsolatedFinding, ...]
+    stops: tuple[StopFinding, ...]
     correlations: tuple[CorrelationFinding, ...]
+    hedges: tuple[HedgeFinding, ...]
+    closings: tuple[ClosingFinding, ...]
     crashes: tuple[CrashFinding, ...]
     verification: Verification
     imbalances: dict[str, int]
@@ -172,98 +280,11 @@ class Story:
         return to_plain(self)
 
 
-Pair = tuple[AccountFinding, AccountFinding]  # in portfolio mode, in cross mode
-
-
-def by_shape(accounts: Iterable[AccountFinding]) -> tuple[ShapeFinding, ...]:
-    """What portfolio margin changed, by shape: accounts that have it and a position, against their twins."""
-    named = {account.account_id: account for account in accounts}
-    pairs = [(named[twin.twin_of], twin) for twin in named.values() if twin.twin_of]
-    compared = [pair for pair in pairs if pair[0].mode == "portfolio" and pair[0].gross.units]
-    groups = {shape: [pair for pair in compared if pair[0].shape == shape] for shape in SHAPES}
-    return tuple(_shape_finding(shape, group) for shape, group in groups.items() if group)
-
-
-def _shape_finding(shape: Shape, pairs: list[Pair]) -> ShapeFinding:
-    saving = sum(account.saving for account, _ in pairs) / len(pairs)
-    fates = [(account.liquidated, twin.liquidated) for account, twin in pairs]
-    return ShapeFinding(
-        shape=shape,
-        pairs=len(pairs),
-        saving=ExactDecimal.of(round(saving * 10**RATIO_PRECISION), RATIO_PRECISION),
-        liquidated_in_portfolio=sum(here for here, _ in fates),
-        liquidated_in_cross=sum(there for _, there in fates),
-        only_in_portfolio=fates.count((True, False)),
-        only_in_cross=fates.count((False, True)),
-        shortfall_in_portfolio=total(account.shortfall for account, _ in pairs),
-        shortfall_in_cross=total(twin.shortfall for _, twin in pairs),
-    )
-
-
-class Standing(NamedTuple):
-    """How an account stands at one moment."""
-
-    mode: Mode
-    figures: Figures
-
-
-def correlation_findings(
-    shapes: Mapping[str, Shape],
-    before: Mapping[str, Standing],
-    after: Mapping[str, Standing],
-    alerted: Collection[str],
-) -> tuple[CorrelationFinding, ...]:
-    """By shape, how the requirements of portfolio accounts moved between two moments without a trade."""
-    held = [
-        name
-        for name, standing in before.items()
-        if standing.mode == "portfolio" and standing.figures.requirement
-    ]
-    groups = {shape: [name for name in held if shapes[name] == shape] for shape in SHAPES}
-    return tuple(
-        _correlation_finding(shape, group, before, after, alerted) for shape, group in groups.items() if group
-    )
-
-
-def _correlation_finding(
-    shape: Shape,
-    group: list[str],
-    before: Mapping[str, Standing],
-    after: Mapping[str, Standing],
-    alerted: Collection[str],
-) -> CorrelationFinding:
-    was = {name: before[name].figures.requirement for name in group}
-    became = {name: after[name].figures.requirement for name in group}
-    rise = {name: (became[name] - was[name]) * 10**RATIO_PRECISION // was[name] for name in group}
-    steepest = max(group, key=lambda name: rise[name])
-    return CorrelationFinding(
-        shape=shape,
-        accounts=len(group),
-        before=ExactDecimal.of(sum(was.values()), REQUIREMENT_PRECISION),
-        after=ExactDecimal.of(sum(became.values()), REQUIREMENT_PRECISION),
-        risen=sum(became[name] > was[name] for name in group),
-        fallen=sum(became[name] < was[name] for name in group),
-        largest_rise=ExactDecimal.of(rise[steepest], RATIO_PRECISION),
-        largest_rise_of=steepest,
-        alerts=sum(name in alerted for name in group),
-    )
-
-
-def deepest(accounts: Iterable[AccountFinding], count: int) -> list[AccountFinding]:
-    """The accounts that fell deepest: by shortfall, then by their lowest ratio."""
-    fallen = [account for account in accounts if account.lowest_ratio is not None]
-    return sorted(fallen, key=lambda account: (-number(account.shortfall), _lowest(account)))[:count]
-
-
-def _lowest(account: AccountFinding) -> float:
-    return number(account.lowest_ratio) if account.lowest_ratio else 0.0
-
-
 def number(amount: ExactDecimal) -> float:
     """An amount for comparing and showing, never for booking."""
     return amount.units / float(10**amount.places)
 
 
-def total(amounts: Iterable[ExactDecimal], precision: int = 8) -> ExactDecimal:
+def total(amounts: Iterable[ExactDecimal], precision: int = SETTLEMENT_PRECISION) -> ExactDecimal:
     """The exact sum of amounts with at most so many decimals."""
     return ExactDecimal.of(sum(amount.at(precision, "") for amount in amounts), precision)

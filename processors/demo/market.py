@@ -78,7 +78,7 @@ class Spacing:
     ValueError when the known moments would fall between two prices.
     """
 
-    calm: int = 30
+    calm: int = 60
     fall: int = 10
 
     def __post_init__(self) -> None:
@@ -224,15 +224,16 @@ def market_events(seed: int, spacing: Spacing) -> list[PriceEvent]:
             for point in paths[symbol]
             if point.ts % _INDEX_EVERY_MS == 0
         ]
-    events += _stablecoin_prices(seed)
+    events += _stablecoin_prices(seed, spacing)
     events += _funding(seed)
     return sorted(events, key=lambda event: event.ts)
 
 
-def _stablecoin_prices(seed: int) -> Iterator[PriceEvent]:
+def _stablecoin_prices(seed: int, spacing: Spacing) -> Iterator[PriceEvent]:
     chance = Chance(seed, "USDC")
-    for ts in range(OPENS, CLOSES + 1, _INDEX_EVERY_MS):
-        yield index_price("USDC", Point(ts, 10_000 + chance.between(-5, 3)), 4)
+    for ts in tick_times(spacing):
+        if ts % _INDEX_EVERY_MS == 0:
+            yield index_price("USDC", Point(ts, 10_000 + chance.between(-5, 3)), 4)
 
 
 def _funding(seed: int) -> Iterator[PriceEvent]:

@@ -14,6 +14,7 @@ from schemas.units import MIN_TS
 from schemas.units import parse_decimal as amount
 
 Regime = Literal["before", "during"]
+Liquidation = Literal["full", "partial"]
 SETTLEMENT: Final = "USDT"
 
 _UNDERLYINGS: Final = "BTC ETH SOL BNB XRP DOGE BCH HYPE INJ ZEC".split()
@@ -35,11 +36,21 @@ MODELS: Final = ("prudent", "standard", "efficient")
 
 
 def risk_parameters(
-    *, version: int, ts: int, regime: Regime = "before", model: str = "standard"
+    *,
+    version: int,
+    ts: int,
+    regime: Regime = "before",
+    model: str = "standard",
+    liquidation: Liquidation = "full",
 ) -> RiskParametersPublished:
     """The parameters as the exchange publishes them at `ts`."""
     event = load_preset(model, version=version, ts=ts, event_id=f"parameters-{version}")
-    event = replace(event, publish_tolerance=amount("0.05"))
+    event = replace(
+        event,
+        publish_tolerance=amount("0.05"),
+        liquidation=replace(event.liquidation, mode=liquidation),
+        regime_alerts=True,
+    )
     if regime == "before":
         return event
     assert isinstance(event.model, NettingModel)
