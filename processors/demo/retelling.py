@@ -11,7 +11,7 @@ from itertools import groupby
 
 from ledger.book import MODES
 from ledger.engine import apply
-from ledger.isolation import held_together
+from ledger.regrouping import held_together
 from ledger.state import State
 from ledger.valuation import figures_of
 from processors.demo.findings import ClosingFinding, total
