@@ -343,3 +343,6 @@ def test_the_story_is_plain_json(story: Story) -> None:
     plain = json.loads(json.dumps(story.to_plain()))
     assert plain["totals"]["accounts"] == 60
     assert plain["totals"]["shortfall"] == story.totals.shortfall.text()
+    assert [closing["mode"] for closing in plain["closings"]] == ["full", "partial"]
+    assert all(plain[part] for part in ("twins", "isolated", "stops", "hedges", "correlations"))
+    assert plain["hedges"][0]["before"]["regime"] == story.hedges[0].before.regime
