@@ -11,6 +11,8 @@ import asyncio
 import faulthandler
 import logging
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -71,7 +73,8 @@ class Worker(faust.Worker):
 
     async def stop(self) -> None:
         """Stop everything, in bounded time. Exit code 1 where the time was not enough."""
-        faulthandler.dump_traceback_later(STOPPING_S, exit=True)
+        # Faust may have put a stream of its own in the place of the other one.
+        faulthandler.dump_traceback_later(STOPPING_S, exit=True, file=sys.__stderr__ or sys.stderr)
         await super().stop()
 
 
@@ -106,6 +109,8 @@ def _bare_app(context: WorkerContext, agents: Sequence[str]) -> faust.App:
         producer_max_request_size=MAX_MESSAGE_BYTES,
         # A message is a page: even a few that wait are many events.
         stream_buffer_maxsize=16,
+        # What an agent has not begun when it is told to stop it will be given again.
+        stream_wait_empty=False,
         processing_guarantee="at_least_once",
         agent_supervisor="mode.supervisors.CrashingSupervisor",
         topic_disable_leader=True,
@@ -235,11 +240,24 @@ def _add_operations(app: faust.App, context: WorkerContext) -> None:
             await journal.aclose()
 
 
+async def _is_let_in(loop: asyncio.AbstractEventLoop, cluster: Cluster) -> bool:
+    """Wait for the cluster, which Faust's own clients would ask only once; False when told to stop."""
+    waiting = asyncio.ensure_future(until_let_in(cluster))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, waiting.cancel)
+    await asyncio.wait({waiting})
+    if waiting.cancelled():
+        return False
+    waiting.result()
+    return True
+
+
 def run_application(context: WorkerContext) -> None:
     """Run a worker until it is told to stop. Whatever else ended it is raised."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    loop.run_until_complete(until_let_in(context.cluster))  # Faust's own clients ask only once
+    if not loop.run_until_complete(_is_let_in(loop, context.cluster)):
+        return
     app = create_app(context)
     worker = Worker(app, loop=loop, override_logging=False, redirect_stdouts=False, quiet=True)
     try:
