@@ -103,12 +103,16 @@ def _forget(state: State, pool: int, threshold: int) -> None:
 
 
 def _change_regime(state: State, look: Look) -> Iterator[LedgerOutput]:
-    """From one deciding regime of a portfolio to another; without a requirement none decides."""
+    """From one deciding regime of a portfolio to another; without a requirement none decides.
+
+    Where nobody wants to be told, none is remembered either: a look that says nothing changes nothing.
+    """
     pools, pool, figures = state.book.pools, look.pool, look.figures
-    decides = state.mode_of(pool) == "portfolio" and figures.requirement > 0
+    told = bool(state.rules.parameters.regime_alerts)
+    decides = told and state.mode_of(pool) == "portfolio" and figures.requirement > 0
     before, now = pools.regime[pool], REGIMES.index(figures.regime) if decides else NO_REGIME
     pools.regime[pool] = now
-    if state.rules.parameters.regime_alerts and before != now and NO_REGIME not in {before, now}:
+    if before != now and NO_REGIME not in {before, now}:
         yield CorrelationRegimeChanged(
             account_id=state.owner(pool),
             pool=state.pool_name(pool),

@@ -127,6 +127,12 @@ class Book:
         self.positions = Positions()
         self.balances = Balances()
         self.orders = OpenOrders()
+        # Both are about the index (ledger.triggers), which is derived and so in no snapshot.
+        self.is_indexed = True  # without it every holder is looked at on every tick, which says the same
+        self.quiet = bytearray()  # per pool, as far as it goes: whether its intervals are in force
+        # So many pools are worth the compiled kernel, which takes seconds to load where it never was.
+        self.compiles_from = 50_000
+        self.compiled_rules: object = None  # the rules as the kernel reads them (ledger.compiled)
         self.house: defaultdict[tuple[str, str], int] = defaultdict(int)  # (ledger, asset or symbol)
 
     def open_account(self, name: str) -> int:
@@ -206,6 +212,12 @@ class Book:
     def pools_exposed_to(self, contract: int) -> list[int]:
         """The pools with a position or an open order in an instrument, in ascending order."""
         return sorted({*self.positions.pools_holding(contract), *self.orders.pools_in(contract)})
+
+    def hush(self, pools: Iterable[int]) -> None:
+        """These pools have intervals from now on."""
+        self.quiet.extend(bytes(max(0, len(self.pools) - len(self.quiet))))
+        for pool in pools:
+            self.quiet[pool] = True
 
     def is_flat(self, pool: int) -> bool:
         """Whether the pool has no position."""

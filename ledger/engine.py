@@ -23,6 +23,7 @@ from ledger.standing import review
 from ledger.state import State
 from ledger.stops import cancel_stop, place_stop
 from ledger.transfers import decide_transfer
+from ledger.triggers import wake
 from ledger.versions import WITHOUT_ISOLATED_MODE, decide_mode_of_1
 from ledger.withdrawals import decide_withdrawal
 from schemas.events import (
@@ -110,6 +111,8 @@ def _apply_to_account(state: State, event: AccountEvent, cause: Cause, version: 
     state.applied[account].remember(event.event_id, event.ts)
     noticed = list(notice_stale(state, cause))
     booked, reviewed = book(account), review(state, account, cause)
+    for pool in state.book.pools_of(account):
+        wake(state.book, pool)
     pools = sorted({*booked.pools, *reviewed.pools})
     publish = booked.publish or reviewed.publish
     return [*noticed, *booked.decision, *reviewed.decision, *examine(state, pools, cause, publish=publish)]

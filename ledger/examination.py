@@ -18,6 +18,7 @@ from ledger.look import Look
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
 from ledger.stops import trigger_stops
+from ledger.triggers import settle, speaking, wake
 from ledger.valuation import Figures, evaluate, ratio_of
 from schemas.outputs import LedgerOutput, MarginBandChanged, MarginRequirementComputed
 from schemas.units import RATIO_PRECISION, REQUIREMENT_PRECISION, SETTLEMENT_PRECISION, ExactDecimal
@@ -26,9 +27,16 @@ from schemas.units import RATIO_PRECISION, REQUIREMENT_PRECISION, SETTLEMENT_PRE
 def examine(state: State, pools: Iterable[int], cause: Cause, *, publish: bool = False) -> list[LedgerOutput]:
     """Outputs for each pool, in their order. With `publish` its requirement in any case."""
     pools = state.book.in_order(pools, state.rules)
+    if not publish:
+        pools = speaking(state, pools)
     outputs: list[LedgerOutput] = []
     for pool, figures in zip(pools, evaluate(state.book, state.market, state.rules, pools), strict=True):
-        outputs += _examine_pool(state, pool, figures, cause, publish=publish)
+        said = list(_examine_pool(state, pool, figures, cause, publish=publish))
+        outputs += said
+        if said:
+            wake(state.book, pool)
+        else:
+            settle(state, pool, figures)
     return outputs
 
 

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ledger.intervals import Intervals
 from ledger.table import AmountColumn, Column
 
 NONE = -1
@@ -24,6 +28,9 @@ class Holdings:
         self.slot = Column("i4", NONE)
         self.first = Column("i4", NONE)  # per pool
         self.holders: list[Column] = []  # per item
+        # Of the index, which is derived and so in no snapshot: per item by slot, and how often it was asked.
+        self.intervals: list[Intervals] = []
+        self.asked = np.zeros(0, dtype=np.int64)
         self.amounts = amounts
         self.free: list[int] = []
 
@@ -34,6 +41,8 @@ class Holdings:
     def add_item(self) -> None:
         """Room for one more item, which nobody holds."""
         self.holders.append(Column("i4", NONE))
+        self.intervals.append(Intervals())
+        self.asked = np.append(self.asked, 0)
 
     def rows(self, pool: int) -> Iterator[int]:
         """The rows of a pool, in the order of their items' names."""
@@ -53,8 +62,17 @@ class Holdings:
 
     def pools_holding(self, item: int) -> list[int]:
         """The pools that hold an item, in ascending order."""
-        pools = self.pool.view
-        return sorted(pools[row] for row in self.holders[item].used().tolist())
+        return self._pools_in(item, slice(None))
+
+    def pools_left_by(self, item: int, price: int) -> list[int]:
+        """The pools whose interval for an item does not hold this price of it, in ascending order."""
+        self.asked[item] += 1
+        self.intervals[item].cover(len(self.holders[item]))
+        return self._pools_in(item, self.intervals[item].left_by(price))
+
+    def _pools_in(self, item: int, slots: slice | NDArray[np.intp]) -> list[int]:
+        pools: list[int] = np.sort(self.pool.array[self.holders[item].used()[slots]]).tolist()
+        return pools
 
     def open(self, pool: int, item: int, rank: Sequence[int]) -> int:
         """A new row; `rank` gives each item's place in the order of names."""
@@ -71,6 +89,7 @@ class Holdings:
         """Give a row back. Its amounts must be zero."""
         self._unlink(row)
         holders = self.holders[self.item[row]]
+        self.intervals[self.item[row]].take_out(self.slot[row], len(holders) - 1)
         last = holders[len(holders) - 1]
         holders[self.slot[row]] = last
         self.slot[last] = self.slot[row]

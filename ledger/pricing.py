@@ -11,6 +11,7 @@ from ledger.booking import Cause
 from ledger.freshness import Quoted, accept_price, index_of, mark_of
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
+from ledger.triggers import moved_by_index, moved_by_mark
 from schemas.events import FundingRate, IndexPrice, InterestRate, MarkPrice
 from schemas.outputs import LedgerOutput
 from schemas.units import INDEX_PRECISION, RATE_PRECISION
@@ -28,7 +29,7 @@ def set_mark(state: State, event: MarkPrice, cause: Cause) -> Priced:
     contract = state.rules.contract(event.symbol)
     price = event.price.at(state.rules.contracts[contract].price_precision, "price")
     said = _accept(state, mark_of(state, contract), price, cause)
-    return Priced(said, state.book.pools_exposed_to(contract))
+    return Priced(said, moved_by_mark(state, contract))
 
 
 def set_index(state: State, event: IndexPrice, cause: Cause) -> Priced:
@@ -38,7 +39,7 @@ def set_index(state: State, event: IndexPrice, cause: Cause) -> Priced:
     if asset == state.rules.settlement:  # worth 1 by definition, whatever its index says
         return Priced([], [])
     said = _accept(state, index_of(state, asset), price, cause)
-    return Priced(said, state.book.balances.pools_holding(asset))
+    return Priced(said, moved_by_index(state, asset))
 
 
 def _accept(state: State, quoted: Quoted, price: int, cause: Cause) -> list[LedgerOutput]:

@@ -11,6 +11,9 @@ from schemas.refusals import Reason, Refusal
 REMEMBERED: Final = 4096
 _DIGEST_BYTES: Final = 16
 _FORGOT_NOTHING: Final = -1
+# What an account begins with, shared by all: most of a million remember nothing of one kind or the other.
+_NO_DIGESTS: Final = bytearray()
+_NO_TIMES: Final = array("q")
 
 
 class RecentIds:
@@ -19,8 +22,8 @@ class RecentIds:
     __slots__ = ("digests", "forgotten_ts", "oldest", "times")
 
     def __init__(self) -> None:
-        self.digests = bytearray()
-        self.times = array("q")
+        self.digests = _NO_DIGESTS
+        self.times = _NO_TIMES
         self.oldest = 0  # the slot to overwrite once the ring is full
         self.forgotten_ts = _FORGOT_NOTHING  # the newest time of an id that had to be forgotten
 
@@ -41,6 +44,8 @@ class RecentIds:
     def remember(self, identifier: str, ts: int) -> None:
         """Add an id; the oldest is forgotten when the ring is full."""
         digest = _digest(identifier)
+        if not self.times:
+            self.digests, self.times = bytearray(), array("q")
         if len(self.times) < REMEMBERED:
             self.digests += digest
             self.times.append(ts)

@@ -54,6 +54,14 @@ class MaintenanceCurve:
             bracket -= 1
         return notional * self.rates[bracket] - self.cums[bracket]
 
+    def rate_at(self, value: float) -> float:
+        """The rate of the bracket that a value (not negative, in settlement units) reaches."""
+        notional = value / VALUE_SCALE
+        bracket = len(self.floors) - 1
+        while self.floors[bracket] > notional:
+            bracket -= 1
+        return self.rates[bracket]
+
 
 @dataclass(frozen=True, slots=True)
 class Contract:

@@ -174,8 +174,9 @@ def _split_ids(named: dict[bytes, bytes], name: str) -> list[RecentIds]:
     memories, start = [], 0
     for count, oldest, forgotten_ts in np.frombuffer(marks, dtype="<i8").reshape(-1, 3).tolist():
         ids = RecentIds()
-        ids.digests = bytearray(digests[start * 16 : (start + count) * 16])
-        ids.times = array("q", all_times[start : start + count])
+        if count:
+            ids.digests = bytearray(digests[start * 16 : (start + count) * 16])
+            ids.times = array("q", all_times[start : start + count])
         ids.oldest, ids.forgotten_ts = oldest, forgotten_ts
         memories.append(ids)
         start += count

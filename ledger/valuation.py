@@ -34,7 +34,13 @@ class Figures(NamedTuple):
 
 
 def evaluate(book: Book, market: Market, rules: Rulebook, pools: Iterable[int]) -> list[Figures]:
-    """The figures of each pool in its account's mode, from scratch."""
+    """The figures of each pool in its account's mode, from scratch; of many, by the compiled kernel."""
+    pools = list(pools)
+    if len(pools) >= book.compiles_from:
+        # Only now: it takes longer to load than all else, and on a new machine it is compiled first.
+        from ledger.compiled import evaluate_many  # noqa: PLC0415
+
+        return evaluate_many(book, market, rules, pools)
     mode, account = book.accounts.mode, book.pools.account
     return [evaluate_as(book, market, rules, pool, MODES[mode[account[pool]]]) for pool in pools]
 

@@ -1311,8 +1311,9 @@ class Reference:
                 crossed = {"threshold": decimal_text(threshold, 8), "to": to, "ratio": ratio}
                 outputs.append(about_pool(account, pool, "alert_threshold_crossed", **crossed))
         decides = account.mode == "portfolio" and found.requirement > 0
-        before, pool.regime = pool.regime, found.regime if decides else ""
-        if self.parameters.regime_alerts and before and pool.regime and before != pool.regime:
+        told = self.parameters.regime_alerts
+        before, pool.regime = pool.regime, found.regime if told and decides else ""
+        if before and pool.regime and before != pool.regime:
             change = {"from": before, "to": pool.regime}
             outputs.append(about_pool(account, pool, "correlation_regime_changed", **change))
         return outputs

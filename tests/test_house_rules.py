@@ -27,7 +27,7 @@ PURE_STANDARD_LIBRARY = frozenset(
     "__future__ abc array bisect collections dataclasses enum fractions functools hashlib heapq itertools "
     "json math operator struct types typing".split()
 )
-PURE_LIBRARIES = frozenset({"numpy"})
+PURE_LIBRARIES = frozenset({"numpy", "numba"})
 IMPURE_BUILTINS = frozenset(
     "__import__ breakpoint compile eval exec globals hash id input open print vars".split()
 )
@@ -39,7 +39,10 @@ LIBRARY_REDUCTIONS = frozenset("dot einsum fastmath inner linalg matmul tensordo
 FLOAT_ROOMS = ("ledger", "schemas")
 FLOAT_FILES = frozenset(
     f"ledger/{name}.py"
-    for name in ("arithmetic", "correlation", "kernel", "margin", "rates", "rulebook", "worst_side")
+    for name in (
+        *("arithmetic", "correlation", "margin", "rates", "rulebook", "worst_side"),
+        *("caution", "compiled", "kernel", "kernel_triggers", "triggers"),
+    )
 ) | frozenset(f"ledger/models/{name}.py" for name in ("compilation", "netting", "scenario", "spread"))
 
 

@@ -19,6 +19,7 @@ from journals import Writer, records
 from ledger.book import imbalances
 from reference import Reference
 from shared_data import Row, needs_shared_data, rows
+from twins import Twins
 from worlds import Event, Output, closing_trades, collateral, instrument, model, of_type, parameters, rulebook
 
 pytestmark = needs_shared_data
@@ -221,8 +222,9 @@ def depeg() -> Run:
 
 
 def check(run: Run) -> None:
-    """The product says what the reference says, and every liquidation came to its end."""
+    """The product says what the reference says, with its index and without; every liquidation has ended."""
     assert through_the_whole_path(run.events) == run.outputs
+    assert len(Twins().tell_all(run.events)) == len(run.outputs)
     ended = run.times("liquidation_completed") + run.times("liquidation_cancelled")
     assert len(run.times("liquidation_triggered")) == len(ended) > 20
     assert run.times("event_refused") == []

@@ -10,6 +10,7 @@ from processors.bench.embedded import embedded, recover, replay
 from processors.bench.latency import latency_p50, latency_p99
 from processors.bench.pipeline import four_shards, pipeline_cpu, pipeline_events, pipeline_faust
 from processors.bench.rows import CannotMeasure, Figure, Reach, Row, Skipped, judge
+from processors.bench.ticks import crash, memory, sweep, ticks_of_fewer, ticks_of_many
 from processors.bench.workbench import Workbench
 
 
@@ -31,6 +32,7 @@ class Benchmark:
 
 
 _GETMANY: Final = "aiokafka getmany, the same topics"
+_SWEEP: Final = "a compiled sweep of all holders at each tick"
 _ECHO: Final = "a transactional aiokafka echo, the same load"
 CATALOGUE: Final = (
     Benchmark(
@@ -38,6 +40,11 @@ CATALOGUE: Final = (
     ),
     Benchmark("replay", "events/s", "json.loads of the same pages", Reach(0.5), replay),
     Benchmark("recover", "ms", "reading the same bytes", Reach(4, at_least=False), recover),
+    Benchmark("sweep", "pools/s", "the same in vectorised numpy", Reach(5), sweep),
+    Benchmark("ticks-100k", "ticks/s", _SWEEP, Reach(50), ticks_of_fewer),
+    Benchmark("ticks-1m", "ticks/s", _SWEEP, Reach(50), ticks_of_many),
+    Benchmark("crash", "ms", "the same ledger without its index", Reach(0.1, at_least=False), crash),
+    Benchmark("memory", "bytes", "-", Reach(1_000, at_least=False, unit=" bytes"), memory),
     Benchmark("pipeline-aiokafka", "events/s", _GETMANY, Reach(0.33), pipeline_events, needs_broker=True),
     Benchmark(
         "pipeline-faust",

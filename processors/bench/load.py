@@ -81,6 +81,11 @@ class Load:
         for step in range(count):
             yield self._next(step, ts + int(1_000 * step / per_second))
 
+    def ticks(self, count: int, ts: int) -> Iterator[MarkPrice]:
+        """So many marks that move by a basis point, 30 % of them of bitcoin."""
+        for _ in range(count):
+            yield self._tick(self._instrument(), ts)
+
     def _next(self, step: int, ts: int) -> Event:
         drawn = self._chance.below(100)
         if step % _FUNDING_EVERY == _FUNDING_EVERY - 1:

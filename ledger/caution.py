@@ -1,0 +1,26 @@
+"""How much room the trigger index leaves for what rounding can do: the same in plain and in compiled code.
+
+All of it makes intervals a little narrower than they could be, which costs a look now and then.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ledger.bands import REQUIREMENT_SCALE
+
+# No interval reaches farther than this from the price it is made at, so no rate beyond it matters.
+FARTHEST_MOVE: Final = 0.25
+# Floats: a share of every room is kept for what sums and products of them may be wrong.
+CAUTION: Final = 1.0 - 1e-6
+# The correlations are only known to be possible up to a ridge of 1e-9, and a requirement is the root of a
+# difference: beside S, the sum of all slopes times notionals, a square may be wrong by 4e-9 * S**2. So the
+# root R may be by 4e-9 * S**2 / R; twice, as two looks are compared, at 1.25 times S.
+NOISE: Final = 2.5e-8
+# A requirement this small beside S is mostly noise.
+SMALLEST_SHARE: Final = 2e-4
+# In settlement units: what rounding can do between two looks.
+ROUNDED_ASSET: Final = 2.0
+ROUNDED_EQUITY: Final = 2.0
+ROUNDED_REQUIREMENT: Final = 4.0 * REQUIREMENT_SCALE
+ROUNDED_SHARE: Final = 1e-11

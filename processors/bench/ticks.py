@@ -1,0 +1,263 @@
+"""Every tick over very many pools: the compiled kernel, the trigger index, and the memory that they take.
+
+Yardsticks are what one would write otherwise: the evaluation in vectorised numpy, and a compiled sweep that
+evaluates all holders of an instrument at each of its ticks.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ledger.engine import apply
+from ledger.models.netting import Netting
+from ledger.rulebook import MaintenanceCurve
+from ledger.state import State
+from ledger.triggers import speaking
+from processors.bench.large_book import POSITIONS, large_book
+from processors.bench.load import Load
+from processors.bench.rows import Figure
+from processors.bench.workbench import FLOW_TS, OPENING_TS, Workbench
+from schemas.events import MarkPrice
+from schemas.outputs import LiquidationTriggered
+from schemas.units import ExactDecimal
+
+_POOLS_PER_ACCOUNT: Final = 100  # of the other rows' accounts: a million
+_FEWER: Final = 10
+_TICKS: Final = 20_000
+_SWEPT: Final = 100
+_CRASH_TICKS: Final = 50_000
+_FALL_PERCENT: Final = 15
+_PAGE_INTERVAL_MS: Final = 20
+_CHUNK: Final = 20_000
+_PAGE_BYTES: Final = 4_096
+
+
+def sweep(bench: Workbench) -> Figure:
+    """Pools a second that the kernel evaluates, and that numpy does."""
+    state = _book(bench, bench.sizes.accounts * _POOLS_PER_ACCOUNT).state
+    state.book.accounts.mode.array[:] = 1  # the netting model decides for all
+    pools = np.arange(len(state.book.pools))
+    _evaluate(state, pools[:10])
+    with bench.show("sweep: the kernel and numpy", None):
+        began = time.perf_counter()
+        _evaluate(state, pools)
+        compiled = time.perf_counter() - began
+        began = time.perf_counter()
+        _evaluate_in_numpy(state)
+        vectorised = time.perf_counter() - began
+    return Figure(len(pools) / compiled, len(pools) / vectorised)
+
+
+def ticks_of_many(bench: Workbench) -> Figure:
+    """Ticks a second over a million pools, and of a sweep."""
+    return _ticks(bench, "ticks-1m", bench.sizes.accounts * _POOLS_PER_ACCOUNT)
+
+
+def ticks_of_fewer(bench: Workbench) -> Figure:
+    """Ticks a second over a hundred thousand pools, and of a sweep."""
+    return _ticks(bench, "ticks-100k", bench.sizes.accounts * _POOLS_PER_ACCOUNT // _FEWER)
+
+
+def _ticks(bench: Workbench, name: str, pools: int) -> Figure:
+    book = _book(bench, pools)
+    ticks = list(book.load.ticks(_TICKS, FLOW_TS))
+    with bench.show(f"{name}: with the index", None):
+        settled, said = _settle_all(book.state), 0
+        began = time.perf_counter()
+        for tick in ticks:
+            said += len(apply(book.state, tick))
+        indexed = len(ticks) / (time.perf_counter() - began)
+    with bench.show(f"{name}: sweeping", None):
+        swept = _SWEPT / sum(_sweep_seconds(book.state, ticks[:_SWEPT]))
+    bench.notes.append(
+        f"{name}: {pools:,} pools, {settled:,} of them quiet at the beginning; {said:,} outputs at "
+        f"{len(ticks):,} ticks"
+    )
+    return Figure(indexed, swept)
+
+
+def crash(bench: Workbench) -> Figure:
+    """Milliseconds from a tick to the liquidations that it causes, the 99th percentile; and of a sweep."""
+    book = _book(bench, bench.sizes.accounts * _POOLS_PER_ACCOUNT // _FEWER)
+    ticks = _falling(book, _CRASH_TICKS)
+    with bench.show("crash: with the index", None):
+        _settle_all(book.state)
+        taken, liquidated = [], 0
+        for tick in ticks:
+            began = time.perf_counter()
+            outputs = apply(book.state, tick)
+            seconds = time.perf_counter() - began
+            triggered = sum(isinstance(output, LiquidationTriggered) for output in outputs)
+            liquidated += triggered
+            taken += [seconds] * triggered
+    with bench.show("crash: sweeping", None):
+        swept = _book(bench, len(book.state.book.pools)).state
+        swept.book.is_indexed = False
+        sweeps = [_seconds_of(swept, tick) for tick in ticks[:_SWEPT]]
+    late = _percentile(taken) * 1000
+    bench.notes.append(
+        f"crash: {len(book.state.book.pools):,} pools, {liquidated:,} liquidations in a fall of "
+        f"{_FALL_PERCENT} % over {len(ticks):,} ticks; p99 {late:.2f} ms beside a page interval of "
+        f"{_PAGE_INTERVAL_MS} ms"
+    )
+    return Figure(late, _percentile(sweeps) * 1000)
+
+
+def _seconds_of(state: State, tick: MarkPrice) -> float:
+    began = time.perf_counter()
+    apply(state, tick)
+    return time.perf_counter() - began
+
+
+def memory(bench: Workbench) -> Figure:
+    """Bytes of memory per pool of eight positions, its intervals included: of a process of its own."""
+    pools = bench.sizes.accounts * _POOLS_PER_ACCOUNT
+    with bench.show(f"memory: a book of {pools:,} pools with its index", None):
+        code = f"from processors.bench.ticks import print_memory; print_memory({pools})"
+        command = [sys.executable, "-c", code]
+        found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    bench.notes.append(
+        f"memory: of these, {found['columns']:.1f} bytes of columns and {found['index']:.1f} of index per "
+        "position; columns are as large as their contents, as after a restart (they double when they grow)"
+    )
+    return Figure(found["pool"])
+
+
+def print_memory(pools: int) -> None:
+    """Make a book, give every pool its intervals, and print the bytes that it took, per pool and position."""
+    _settle_all(_Book(1_000).state)  # the compiler's own memory is no book's
+    gc.collect()
+    before = _resident()
+    book = _Book(pools)
+    _settle_all(book.state)
+    gc.collect()
+    positions, taken = book.state.book.positions, _resident() - before
+    columns = sum(column.array.nbytes for column in positions.columns().values())
+    index = sum(each.lower.nbytes + each.upper.nbytes for each in positions.intervals)
+    rows = POSITIONS * pools
+    print(json.dumps({"pool": taken / pools, "columns": columns / rows, "index": index / rows}))
+
+
+class _Book:
+    """A large book, and the load that its prices go on with."""
+
+    def __init__(self, pools: int) -> None:
+        self.load = Load(accounts=0)
+        self.state = large_book(self.load, pools, OPENING_TS)
+        self.state.book.compiles_from = 0
+        book = self.state.book
+        found = _evaluate(self.state, np.arange(pools))
+        book.pools.published_equity.load(found.equity.astype("<i8").tobytes())
+        book.pools.published_requirement.load(found.requirement.astype("<i8").tobytes())
+
+
+def _book(bench: Workbench, pools: int) -> _Book:
+    """A new one for each row, for ticks change it."""
+    with bench.show(f"a book of {pools:,} pools", None):
+        return _Book(pools)
+
+
+def _evaluate(state: State, pools: NDArray[np.int64]) -> Any:
+    # Only where it is measured: the command line must not wait for a compiler.
+    from ledger.compiled import evaluate_columns  # noqa: PLC0415
+
+    return evaluate_columns(state.book, state.market, state.rules, pools)
+
+
+def _settle_all(state: State) -> int:
+    """Give every pool its intervals, as the first ticks after a start do; how many have them."""
+    pools = range(len(state.book.pools))
+    for start in range(0, len(pools), _CHUNK):
+        speaking(state, list(pools[start : start + _CHUNK]))
+    return sum(state.book.quiet)
+
+
+def _sweep_seconds(state: State, ticks: Sequence[MarkPrice]) -> list[float]:
+    """How long it takes to evaluate all holders at each tick."""
+    taken, rules, positions = [], state.rules, state.book.positions
+    for tick in ticks:
+        began = time.perf_counter()
+        rows = positions.holders[rules.contract(tick.symbol)].used()
+        _evaluate(state, positions.pool.array[rows].astype(np.int64))
+        taken.append(time.perf_counter() - began)
+    return taken
+
+
+def _falling(book: _Book, count: int) -> list[MarkPrice]:
+    """Ticks in the usual mix, every instrument on a straight way down."""
+    symbols = [tick.symbol for tick in book.load.ticks(count, FLOW_TS)]
+    total = {symbol: symbols.count(symbol) for symbol in set(symbols)}
+    done = dict.fromkeys(total, 0)
+    ticks = []
+    for number, symbol in enumerate(symbols):
+        done[symbol] += 1
+        contract = book.state.rules.contract(symbol)
+        first, places = book.state.market.marks.price[contract], book.state.rules.contracts[contract]
+        units = first - first * _FALL_PERCENT * done[symbol] // (100 * total[symbol])
+        price = ExactDecimal.of(units, places.price_precision)
+        ticks.append(MarkPrice(event_id=f"c-{number}", ts=FLOW_TS, symbol=symbol, price=price))
+    return ticks
+
+
+def _percentile(taken: Sequence[float]) -> float:
+    return float(np.quantile(taken, 0.99)) if taken else 0.0
+
+
+def _resident() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * _PAGE_BYTES
+
+
+# --- the best vectorised form ---------------------------------------------------------------------------
+
+
+def _evaluate_in_numpy(state: State) -> NDArray[np.float64]:
+    """The requirement of every pool: pairs of positions one after the other, each for all pools at once."""
+    found = [_evaluate_chunk(state, start) for start in range(0, len(state.book.pools), _CHUNK)]
+    return np.concatenate(found)
+
+
+def _evaluate_chunk(state: State, start: int) -> NDArray[np.float64]:
+    rules, positions = state.rules, state.book.positions
+    rows = slice(start * POSITIONS, (start + _CHUNK) * POSITIONS)
+    contracts = positions.item.used()[rows].reshape(-1, POSITIONS).T
+    scale = np.array([contract.value_scale for contract in rules.contracts])
+    underlying = np.array([contract.underlying for contract in rules.contracts])[contracts]
+    sizes = positions.size.used()[rows].reshape(-1, POSITIONS).T
+    values = sizes * state.market.marks.price.array[contracts] * scale[contracts]
+    _ = values.sum(axis=0) - positions.cost.used()[rows].reshape(-1, POSITIONS).sum(axis=1)
+    weights = _margins(values, rules.contracts[0].curve)  # all instruments of the load have the same
+    model = rules.model
+    assert isinstance(model, Netting)
+    correlation = np.array(model.correlation)
+    gross, net, independent = abs(weights).sum(axis=0), weights.sum(axis=0), (weights**2).sum(axis=0)
+    correlated = independent.copy()
+    for one in range(POSITIONS):
+        for other in range(one):
+            pair = correlation[underlying[one], underlying[other]]
+            correlated += 2.0 * pair * weights[one] * weights[other]
+    torn = model.breakdown * correlated + (1 - model.breakdown) * independent
+    together = (1 - model.panic) * correlated + model.panic * net**2
+    margins = np.sqrt(np.maximum(np.stack([correlated, torn, together]), 0.0))
+    _ = margins.argmax(axis=0)
+    requirement: NDArray[np.float64] = np.maximum(model.floor * gross, margins.max(axis=0))
+    _, _, rounded = (np.ceil(figure * 1e6) for figure in (gross, net, requirement))
+    return rounded / 1e6
+
+
+def _margins(values: NDArray[np.int64], curve: MaintenanceCurve) -> NDArray[np.float64]:
+    notional = abs(values) / 1e8
+    bracket = np.searchsorted(np.array(curve.floors), notional, side="right") - 1
+    margins = notional * np.array(curve.rates)[bracket] - np.array(curve.cums)[bracket]
+    signed: NDArray[np.float64] = np.copysign(margins, values)
+    return signed

@@ -1,0 +1,331 @@
+"""The law of the trigger index: with it and without it the ledger says and remembers the same bytes."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.bands import REQUIREMENT_SCALE
+from ledger.snapshots import dump, restore
+from ledger.state import State
+from ledger.triggers import UNKNOWN_FIELDS, knows_everything, moved_by_mark
+from ledger.valuation import evaluate
+from test_against_reference import OTHER_MODELS
+from twins import Twins
+from worlds import (
+    MARKS,
+    START,
+    SYMBOLS,
+    Event,
+    World,
+    histories,
+    model,
+    of_type,
+    parameters,
+    random_history,
+)
+
+MODELS = {"netting": model(), **OTHER_MODELS}
+ALL_COUNTS: dict[str, Any] = {"cross_collateral": "all"}
+ALERTS = {"regime_alerts": True}
+NEVER_MOVED = "100000"  # a tolerance within which everything lies: only bands and alerts remain
+
+
+BOTH = [(False, "netting"), (False, "spread"), (False, "scenario"), (True, "netting")]
+COMPILED_AND_KIND = pytest.mark.parametrize(("compiled", "kind"), BOTH)
+COMPILED = pytest.mark.parametrize("compiled", [False, True], ids=["plain", "compiled"])
+
+
+# ---------- random histories
+
+
+@COMPILED_AND_KIND
+@given(histories(max_size=100), st.sampled_from(("0", "0.01", NEVER_MOVED)))
+def test_every_history_comes_out_the_same(
+    compiled: bool, kind: str, history: list[Event], tolerance: str
+) -> None:
+    rules = parameters(model=MODELS[kind], publish_tolerance=tolerance, **ALL_COUNTS)
+    Twins(compiled=compiled).tell_all([rules, *history[1:]])
+
+
+@pytest.mark.parametrize("changes", [ALERTS, ALL_COUNTS], ids=str)
+@given(histories(max_size=100), st.sampled_from(("0.01", NEVER_MOVED)))
+def test_so_does_every_history_under_other_rules(
+    changes: dict[str, Any], history: list[Event], tolerance: str
+) -> None:
+    Twins().tell_all([parameters(publish_tolerance=tolerance, **changes), *history[1:]])
+
+
+@COMPILED_AND_KIND
+@pytest.mark.parametrize("liquidator", [0, 40, 100])
+def test_so_do_long_histories_with_liquidations(compiled: bool, kind: str, liquidator: int) -> None:
+    for seed in range(4):
+        twins, history = Twins(compiled=compiled), random_history(seed, 600)
+        rules = parameters(model=MODELS[kind], publish_tolerance=("0.01", NEVER_MOVED)[seed % 2])
+        twins.tell_all([rules, *history[1:]], liquidator)
+
+
+# ---------- every tick a small one
+
+
+def walk(dice: Random, length: int, farthest: int) -> list[Event]:
+    """Prices that move by a few of their last decimals, one at a time."""
+    ticks = {symbol: int(float(MARKS[symbol]) * 10**places) for symbol, places in PLACES.items()}
+    events = []
+    for number in range(length):
+        symbol = dice.choice(SYMBOLS)
+        ticks[symbol] = max(1, ticks[symbol] + dice.randint(-farthest, farthest))
+        events.append(tick(symbol, ticks[symbol], number))
+    return events
+
+
+PLACES = {"BTC-PERP": 1, "ETH-PERP": 2, "DOGE-PERP": 5}
+
+
+def tick(symbol: str, price: int, number: int = 0) -> Event:
+    places = PLACES[symbol]
+    text = f"{price // 10**places}.{price % 10**places:0{places}d}"
+    return {
+        "type": "mark_price",
+        "event_id": f"w-{number}",
+        "ts": START + 10**6,
+        "symbol": symbol,
+        "price": text,
+    }
+
+
+@COMPILED_AND_KIND
+@pytest.mark.parametrize(("farthest", "tolerance"), [(1, "0.00001"), (10, "0.0001"), (2_000, NEVER_MOVED)])
+def test_walks_of_small_ticks_cross_every_boundary_at_the_same_tick(
+    compiled: bool, kind: str, farthest: int, tolerance: str
+) -> None:
+    dice, twins = Random(farthest), Twins(compiled=compiled)
+    rules = parameters(model=MODELS[kind], publish_tolerance=tolerance, **ALERTS)
+    opening = [*random_history(1, 60)[1:], *own_thresholds(dice)]
+    said = twins.tell_all([rules, *opening, *walk(dice, 1_500, farthest)])
+    assert len(said) > 100
+
+
+def own_thresholds(dice: Random) -> list[Event]:
+    """Alert ratios of accounts' own: many, so that one is always near."""
+    return [
+        {"type": "alert_threshold_set", "event_id": f"t-{account}-{number}", "ts": START + 10**6}
+        | {"account_id": account, "ratio": str(dice.randint(100, 400) / 100)}
+        for account in ("ann", "bob", "cyd")
+        for number in range(8)
+    ]
+
+
+# ---------- books that sit on their thresholds
+
+
+class OnTheEdge:
+    """Accounts whose balance is set so that equity is a multiple of the requirement, to the last unit."""
+
+    def __init__(self, kind: str, compiled: bool, **changes: Any) -> None:
+        self.twins, self.number = Twins(compiled=compiled), 0
+        self.twins.tell_all([parameters(model=MODELS[kind], **changes), *random_history(3, 40)[1:]])
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        self.number += 1
+        self.twins.tell({"type": kind, "event_id": f"x-{self.number}", "ts": START + 10**6, **fields})
+
+    def move_to(self, account: str, hundredths: int, units: int) -> None:
+        """Equity of `hundredths` percent of the requirement, and so many units (10**-8) more."""
+        state = self.twins.indexed
+        pool = state.book.accounts.pool[state.book.accounts.numbers[account]]
+        [figures] = evaluate(state.book, state.market, state.rules, [pool])
+        change = figures.requirement * REQUIREMENT_SCALE * hundredths // 100 + units - figures.equity
+        if change and abs(change) < 10**19:
+            sign, digits = "-" * (change < 0), str(abs(change)).rjust(9, "0")
+            amount = f"{sign}{digits[:-8]}.{digits[-8:]}"
+            self.tell("balance_adjusted", account_id=account, asset="USDT", amount=amount, reason="edge")
+
+    def nudge(self, symbol: str, ticks: int) -> None:
+        marks, contract = self.twins.indexed.market.marks, SYMBOLS.index(symbol)
+        event = tick(symbol, max(1, marks.price[contract] + ticks), 0)
+        self.tell("mark_price", symbol=symbol, price=event["price"])
+
+
+EDGES = (110, 112, 130, 132, 150, 152, 200)
+NUDGES = st.lists(st.tuples(st.sampled_from(SYMBOLS), st.integers(-3, 3)), max_size=6)
+
+
+@COMPILED_AND_KIND
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("ann", "bob", "cyd", "dan", "eve")),
+            st.sampled_from(EDGES),
+            st.integers(-2, 2),
+            NUDGES,
+        ),
+        max_size=12,
+    ),
+    st.sampled_from(("0.000001", NEVER_MOVED)),
+)
+def test_to_the_last_unit_a_pool_on_its_threshold_is_never_missed(
+    compiled: bool, kind: str, steps: list[tuple[str, int, int, list[tuple[str, int]]]], tolerance: str
+) -> None:
+    edge = OnTheEdge(kind, compiled, publish_tolerance=tolerance)
+    for account in ("ann", "bob"):
+        edge.tell("alert_threshold_set", account_id=account, ratio="2")
+    for account, hundredths, units, nudges in steps:
+        edge.move_to(account, hundredths, units)
+        for symbol, ticks in nudges:
+            edge.nudge(symbol, ticks)
+    edge.twins.compare_states()
+
+
+@COMPILED
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.lists(st.integers(-3, 3), max_size=30))
+def test_a_stop_is_reached_at_its_very_tick(compiled: bool, away: list[int], moves: list[int]) -> None:
+    edge = OnTheEdge("netting", compiled, publish_tolerance=NEVER_MOVED)
+    mark = edge.twins.indexed.market.marks.price[1]
+    for number, distance in enumerate(away):
+        for account, side in (("ann", 1), ("bob", -1), ("eve", 1), ("cyd", -1)):
+            trigger = tick("ETH-PERP", mark + side * distance)["price"]
+            stop = {"account_id": account, "stop_id": f"s{number}", "trigger_price": trigger}
+            edge.tell("stop_loss_placed", symbol="ETH-PERP", **stop)
+    for move in moves:
+        edge.nudge("ETH-PERP", move)
+    edge.twins.compare_states()
+
+
+# ---------- what happens rarely
+
+
+def percent(symbol: str, share: int) -> Event:
+    """A mark at this many thousandths of the usual one."""
+    return tick(symbol, int(float(MARKS[symbol]) * 10 ** PLACES[symbol]) * share // 1_000)
+
+
+@COMPILED
+def test_another_regime_decides_at_the_same_tick(compiled: bool) -> None:
+    """Ann is long BTC and DOGE and short ETH; as the price of ETH moves, so does what decides."""
+    twins, dice, share, said = Twins(compiled=compiled), Random(1), 500, 0
+    events = [
+        {"type": "deposit_received", "asset": "USDT", "amount": "10000000"},
+        {"type": "margin_mode_requested", "mode": "portfolio"},
+        trade("BTC-PERP", "buy", "1", "100000"),
+        trade("DOGE-PERP", "buy", "160000", "0.25"),
+        trade("ETH-PERP", "sell", "25", "4000"),
+    ]
+    numbered = [{"event_id": f"o-{n}", "ts": START, "account_id": "ann", **e} for n, e in enumerate(events)]
+    twins.tell_all([parameters(publish_tolerance=NEVER_MOVED, **ALERTS), *numbered])
+    for number in range(600):
+        share = min(1_900, max(200, share + dice.randint(-60, 60)))
+        told = twins.tell(percent("ETH-PERP", share) | {"event_id": f"p-{number}"})
+        said += len(of_type(told, "correlation_regime_changed"))
+    twins.compare_states()
+    assert said >= 2
+
+
+def trade(symbol: str, side: str, quantity: str, price: str) -> Event:
+    fields = {"symbol": symbol, "side": side, "quantity": quantity, "price": price, "fee": "0"}
+    return {"type": "trade_executed", **fields}
+
+
+@COMPILED
+def test_a_liquidation_is_cancelled_at_the_tick_that_reaches_its_target(compiled: bool) -> None:
+    """With a target above every band, so that nothing else is said there."""
+    liquidation = {"mode": "full", "fee_rate": "0.005", "target_ratio": "1.7", "step": "0.2"}
+    edge = OnTheEdge("netting", compiled, publish_tolerance=NEVER_MOVED, liquidation=liquidation)
+    said = []
+    for account in ("ann", "bob", "cyd"):
+        edge.move_to(account, 105, 0)
+        edge.move_to(account, 160, 0)
+    for number in range(400):
+        share = 1_000 + (number * 7) % 100
+        said += edge.twins.tell(percent("BTC-PERP", share) | {"event_id": f"q-{number}"})
+        said += edge.twins.tell(percent("ETH-PERP", 2_000 - share) | {"event_id": f"r-{number}"})
+    edge.twins.compare_states()
+    assert of_type(said, "liquidation_cancelled")
+
+
+# ---------- amounts of any size
+
+
+@COMPILED
+@given(st.integers(1, 10**20), st.integers(-3, 3), st.integers(1, 10**19))
+def test_amounts_and_prices_at_their_limits_are_looked_at_all_the_same(
+    compiled: bool, size: int, nudge: int, price: int
+) -> None:
+    twins = Twins(compiled=compiled)
+    twins.tell(parameters(**ALL_COUNTS))
+    large = {"account_id": "ann", "ts": START, "asset": "BTC", "amount": decimal(size)}
+    twins.tell({"type": "deposit_received", "event_id": "d", **large})
+    for number, units in enumerate((price, price, price + nudge, 10**20 - 1, 10**20 - 1, 10**20 - 2, 1, 1)):
+        if units > 0:
+            told = {"asset": "BTC", "price": decimal(units), "ts": START, "event_id": f"i-{number}"}
+            twins.tell({"type": "index_price", **told})
+    twins.compare_states()
+
+
+def decimal(units: int) -> str:
+    return f"{units // 10**8}.{units % 10**8:08d}"
+
+
+# ---------- that it is an index, and only that
+
+
+def quiet_world() -> World:
+    """A hedge and a bet, both far from every boundary, each looked at once since."""
+    world = World()
+    world.deposit("ann", "50000")
+    world.deposit("bob", "90000")
+    world.buy("ann", "BTC-PERP", "1", "100000")
+    world.buy("bob", "ETH-PERP", "3", "4000")
+    world.buy("bob", "BTC-PERP", "0.5", "100000")
+    world.marks(BTC="100000", ETH="4000")
+    return world
+
+
+def concerned(world: World, symbol: str, ticks: int) -> list[int]:
+    contract = world.state.rules.contract(symbol)
+    world.state.market.marks.price[contract] = ticks
+    return moved_by_mark(world.state, contract)
+
+
+def test_a_small_tick_concerns_nobody_and_a_large_one_those_it_could_move() -> None:
+    world = quiet_world()
+    assert concerned(world, "BTC-PERP", 1_000_001) == []
+    assert concerned(world, "BTC-PERP", 1_100_000) == [0, 1]
+    assert concerned(world, "ETH-PERP", 400_100) == []
+
+
+def test_without_the_index_every_tick_concerns_every_holder() -> None:
+    world = quiet_world()
+    world.state.book.is_indexed = False
+    assert concerned(world, "BTC-PERP", 1_000_000) == [0, 1]
+
+
+def test_whoever_is_touched_is_looked_at_by_the_next_tick() -> None:
+    world = quiet_world()
+    world.deposit("ann", "1")
+    assert concerned(world, "BTC-PERP", 1_000_000) == [0]
+    world.marks(BTC="100000")
+    assert concerned(world, "BTC-PERP", 1_000_000) == []
+
+
+def test_a_restored_ledger_looks_at_everybody_once() -> None:
+    world = quiet_world()
+    again = restore(dump(world.state), world.state.rules.parameters)
+    assert moved_by_mark(again, 0) == [0, 1]
+    assert dump(again) == dump(world.state)
+
+
+def test_the_index_was_made_for_all_that_there_is() -> None:
+    """What is new here must be considered in `ledger.triggers`; until then every holder is looked at."""
+    assert UNKNOWN_FIELDS == []
+    assert knows_everything(State())
+
+
+def test_what_the_index_knows_nothing_of_is_looked_at_always() -> None:
+    world = quiet_world()
+    world.state.novelty = {}  # type: ignore[attr-defined]
+    assert concerned(world, "BTC-PERP", 1_000_000) == [0, 1]

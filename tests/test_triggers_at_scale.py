@@ -1,0 +1,120 @@
+"""The trigger index over large books: at every tick, those speak that would have spoken without it.
+
+Here every holder is evaluated at every tick, and what a look would have said is decided by a formulation of
+its own, in one go for all of them; where floats cannot tell, in whole numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from random import Random
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ledger.compiled import evaluate_columns
+from ledger.engine import apply
+from ledger.state import State
+from processors.bench.large_book import large_book
+from processors.bench.load import Load
+from schemas.events import MarkPrice
+from schemas.units import ExactDecimal
+
+SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
+COMPARISONS = 10**9 if SOAK else 10**7
+TS = 1_760_000_000_000
+ONE = 10**8
+
+
+class Observer:
+    """Says which holders would have something to say, from what was published and the figures of now."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.compared = 0
+
+    def speakers(self, contract: int, tick: MarkPrice) -> set[int]:
+        """Apply the tick, and return those that should speak; AssertionError when others did."""
+        state, book = self.state, self.state.book
+        pools = np.array(book.positions.pools_holding(contract), dtype=np.int64)
+        columns = (book.pools.band, book.pools.published_equity, book.pools.published_requirement)
+        band, equity, requirement = (column.array[pools].astype(np.int64) for column in columns)
+        episodes = np.isin(pools, list(state.episodes))
+        outputs = apply(state, tick)
+        found = evaluate_columns(book, state.market, state.rules, pools)
+        assert found.fits.all()
+        due = [
+            self._moved(found.equity, found.requirement * 100, equity, requirement * 100),
+            self._leaves_band(found.equity, found.requirement * 100, band),
+            episodes & ~below(found.equity, found.requirement * 100, state.rules.target_ratio),
+        ]
+        spoke = {book.accounts.numbers[output.account_id] for output in outputs}  # type: ignore[union-attr]
+        expected = set(pools[due[0] | due[1] | due[2]].tolist())
+        assert spoke == expected, (tick, spoke ^ expected)
+        self.compared += len(pools)
+        return spoke
+
+    def _moved(
+        self, equity: Amounts, required: Amounts, equity_before: Amounts, required_before: Amounts
+    ) -> Flags:
+        tolerance = self.state.rules.publish_tolerance
+        yardstick = np.maximum(abs(equity_before), required_before)
+        return exceeds(abs(equity - equity_before), yardstick, tolerance) | exceeds(
+            abs(required - required_before), required_before, tolerance
+        )
+
+    def _leaves_band(self, equity: Amounts, required: Amounts, band: Amounts) -> Flags:
+        """Down when below the boundary of a worse band, up when not below that of its own and the lift."""
+        limits = self.state.rules.bands
+        leaves = np.zeros(len(band), dtype=bool)
+        for number, boundary in zip((3, 2, 1), limits.boundaries, strict=True):
+            leaves |= (band == number - 1) & below(equity, required, boundary)
+            leaves |= (band == number) & ~below(equity, required, boundary + limits.hysteresis)
+        return leaves
+
+
+Amounts = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+def exceeds(amount: Amounts, yardstick: Amounts, share: int) -> Flags:
+    """Whether `amount > share * yardstick`, shares having 8 decimals."""
+    difference = amount.astype(float) - yardstick * (share / ONE)
+    result: Flags = difference > 0
+    for place in np.flatnonzero(abs(difference) <= 1e-9 * (amount + yardstick * (share / ONE)) + 1):
+        result[place] = int(amount[place]) * ONE > share * int(yardstick[place])
+    return result
+
+
+def below(equity: Amounts, required: Amounts, ratio: int) -> Flags:
+    """Whether `equity < ratio * required`."""
+    return ~at_least(equity, required, ratio)
+
+
+def at_least(equity: Amounts, required: Amounts, ratio: int) -> Flags:
+    difference = equity - required * (ratio / ONE)
+    result: Flags = difference >= 0
+    for place in np.flatnonzero(abs(difference) <= 1e-9 * (abs(equity) + required * (ratio / ONE)) + 1):
+        result[place] = int(equity[place]) * ONE >= ratio * int(required[place])
+    return result
+
+
+def test_at_every_tick_those_speak_that_would_have_spoken_without_the_index() -> None:
+    """Ticks of a basis point, and one in a thousand a gap of up to 50 % (which the next tick makes good)."""
+    load, dice = Load(accounts=0, instruments=24), Random(1)
+    state = large_book(load, 4_000, TS)
+    state.book.compiles_from = 0
+    observer, spoken, ticks = Observer(state), 0, 0
+    while observer.compared < COMPARISONS:
+        for tick in load.ticks(1_000, TS):
+            spoken += len(observer.speakers(state.rules.contract(tick.symbol), tick))
+            ticks += 1
+        gap = gapped(tick, dice)
+        spoken += len(observer.speakers(state.rules.contract(tick.symbol), gap))
+    looks = ticks * len(state.book.pools)
+    assert 0 < spoken < looks / 100
+
+
+def gapped(tick: MarkPrice, dice: Random) -> MarkPrice:
+    units = tick.price.at(4, "price") * dice.randint(50, 150) // 100
+    return MarkPrice(event_id="gap", ts=TS, symbol=tick.symbol, price=ExactDecimal.of(units, 4))
