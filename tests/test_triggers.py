@@ -196,6 +196,32 @@ def test_a_stop_is_reached_at_its_very_tick(compiled: bool, away: list[int], mov
     edge.twins.compare_states()
 
 
+@COMPILED
+@pytest.mark.parametrize("tolerance", ["0.0002", "0.05"])
+def test_pools_of_one_position_speak_at_the_very_tick(compiled: bool, tolerance: str) -> None:
+    """With one price there is nothing to spare: each interval ends where something is said."""
+    twins, said = Twins(compiled=compiled), 0
+    twins.tell(parameters(publish_tolerance=tolerance))
+    for number in range(40):
+        own = {"account_id": f"a{number}", "ts": START}
+        symbol, side = SYMBOLS[number % 2], ("buy", "sell")[number // 2 % 2]
+        money = {"asset": "USDT", "amount": str(550 + 10 * number)}
+        twins.tell({"type": "deposit_received", "event_id": f"d-{number}", **money, **own})
+        if number % 3:
+            twins.tell(
+                {"type": "margin_mode_requested", "event_id": f"m-{number}", "mode": "portfolio", **own}
+            )
+        quantity = {"BTC-PERP": "0.1", "ETH-PERP": "2.5"}[symbol]
+        twins.tell({**trade(symbol, side, quantity, MARKS[symbol]), "event_id": f"t-{number}", **own})
+    for number in range(2_000):
+        symbol = SYMBOLS[number % 2]
+        distance = (number * 3 if number < 1_000 else (2_000 - number) * 3) * (-1, 1)[number // 500 % 2]
+        mark = int(float(MARKS[symbol]) * 10 ** PLACES[symbol]) + distance
+        said += len(twins.tell(tick(symbol, mark, number)))
+    twins.compare_states()
+    assert said > 20
+
+
 # ---------- what happens rarely
 
 
