@@ -1124,7 +1124,12 @@ class Reference:
         balance = own.balances.get(asset, 0)
         afterwards = {**own.balances, asset: balance - amount}
         found = self._figures(own, account.mode)
-        worth = equity(self.parameters, self.prices, account.mode, afterwards, own.positions)
+        with_it, without_it = (
+            equity(self.parameters, self.prices, account.mode, balances, own.positions)
+            for balances in (own.balances, afterwards)
+        )
+        # Not that of what is held alone: what open orders would lose at once is taken off already.
+        worth = found.equity - with_it + without_it
         objections = {
             "liquidating": own.episode is not None,
             "duplicate_withdrawal": event["withdrawal_id"] in account.withdrawal_ids,

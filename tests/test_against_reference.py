@@ -17,11 +17,13 @@ from schemas.outputs import OUTPUT_TOPIC_OF
 from schemas.refusals import Refusal
 from schemas.wire import decode
 from worlds import (
+    START,
     Event,
     Output,
     closing_trades,
     histories,
     model,
+    of_type,
     orders_to_close,
     parameters,
     random_history,
@@ -110,3 +112,17 @@ def test_pairs_may_name_what_no_instrument_has(a: str, b: str, rho: str, says: l
     rules = parameters(model=model(correlation=[{"a": a, "b": b, "rho": rho}]))
     outputs = compare(State(), Reference(), rules)
     assert [output["type"].removeprefix("event_") for output in outputs] == says
+
+
+def test_what_an_open_order_would_lose_at_once_cannot_be_withdrawn() -> None:
+    order = {"order_id": "o-1", "symbol": "BTC-PERP", "side": "buy", "quantity": "0.176", "price": "120000"}
+    asked = {"withdrawal_id": "w-1", "asset": "USDT", "amount": "1"}
+    later = [
+        {"type": "order_opened", "event_id": "late-1", "ts": START + 99, "account_id": "ann"} | order,
+        {"type": "withdrawal_requested", "event_id": "late-2", "ts": START + 99, "account_id": "ann"} | asked,
+    ]
+    state, reference = State(), Reference()
+    outputs = [
+        output for event in [*random_history(1, 0), *later] for output in compare(state, reference, event)
+    ]
+    assert of_type(outputs, "withdrawal_rejected")[-1]["reasons"] == ["insufficient_margin"]
