@@ -14,7 +14,7 @@ from ledger.liquidation_price import LiquidationPrices, liquidation_prices
 from ledger.margin import Exposure
 from ledger.regrouping import held_together
 from ledger.state import State
-from ledger.valuation import Figures, evaluate, exposure_of
+from ledger.valuation import Figures, evaluate, exposure_of, requirement_of
 from schemas.units import (
     INDEX_PRECISION,
     RATE_PRECISION,
@@ -118,8 +118,16 @@ def _pool(state: State, pool: int) -> View:
         "liquidation_id": None if episode is None else episode.liquidation_id,
         "parts": _parts(state, pool),
         "positions": _positions(state, pool),
+        "orders_contribution": _orders_contribution(state, pool, figures),
         "balances": _balances(state, pool),
     }
+
+
+def _orders_contribution(state: State, pool: int, figures: Figures) -> str:
+    """What open orders add to the requirement; with the positions' contributions that is all of it."""
+    exposure = exposure_of(state.book, state.market, state.rules, pool)
+    alone = requirement_of(exposure, state.rules, state.mode_of(pool)).requirement
+    return format_units(figures.requirement - round_requirement(alone), REQUIREMENT_PRECISION)
 
 
 def compare_modes(state: State, account_id: str) -> View:

@@ -196,7 +196,7 @@ def test_account_shows_isolated_positions_as_pools_of_their_own() -> None:
 
 def test_account_shows_what_stands_open_and_what_is_watched() -> None:
     placed = {"account_id": "ann", "symbol": "BTC-PERP"}
-    order = {"order_id": "o-1", "side": "sell", "quantity": "0.5", "price": "200000"}
+    order = {"order_id": "o-1", "side": "sell", "quantity": "5", "price": "200000"}
     asked = [
         {"type": "order_opened", "event_id": "a-1", "ts": START + 99} | placed | order,
         {"type": "stop_loss_placed", "event_id": "a-2", "ts": START + 99, "stop_id": "s-1"}
@@ -215,6 +215,11 @@ def test_account_shows_what_stands_open_and_what_is_watched() -> None:
     assert view["orders"] == [{"order_id": "o-1", "symbol": "BTC-PERP"} | order]
     assert view["stop_losses"] == [{"stop_id": "s-1", "symbol": "BTC-PERP", "trigger_price": "9"}]
     assert "2" in view["alert_thresholds"]
+    shares = sum(Decimal(position["contribution"]) for position in view["positions"])
+    assert Decimal(view["orders_contribution"]) > 0
+    assert abs(shares + Decimal(view["orders_contribution"]) - Decimal(view["requirement"])) < Decimal(
+        "0.00001"
+    )
     shown = margin_ledger("account", "ann", "--data", "ledger").stdout
     assert all(word in shown for word in ("Open orders", "o-1", "Stop-losses", "s-1", "told when"))
 

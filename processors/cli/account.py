@@ -68,6 +68,8 @@ def _show(view: View) -> None:
     margin = Table(show_header=False)
     for name in _MONEY:
         margin.add_row(name, _money(view[name]))
+    if view["orders"]:
+        margin.add_row("of R open orders add", _money(view["orders_contribution"]))
     for name in ("ratio", "saving", "regime"):
         margin.add_row(name, view[name] or "-")
     out.print(margin)
