@@ -99,7 +99,7 @@ def _show(cluster: Cluster, found: Survey, made: list[str]) -> None:
     columns = (Column("topic", min_width=widest), "parts", "copies", "kept", "largest", "")
     title = f"Topics at {cluster.bootstrap}"
     table = Table(*columns, title=title, caption="copies: all (those that a write waits for)")
-    verdicts = dict.fromkeys(made, "[green]made now[/]")
+    verdicts = dict.fromkeys(made, "[green]made[/]")
     verdicts |= {problem.topic: "[red]differs[/]" for problem in found.problems}
     for topic in plan(found.shards):
         name = cluster.topic(topic.name)
