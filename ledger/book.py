@@ -209,10 +209,6 @@ class Book:
         """Whether the pool has neither a position nor an open order."""
         return self.is_flat(pool) and not self.orders.of(pool)
 
-    def pools_exposed_to(self, contract: int) -> list[int]:
-        """The pools with a position or an open order in an instrument, in ascending order."""
-        return sorted({*self.positions.pools_holding(contract), *self.orders.pools_in(contract)})
-
     def hush(self, pools: Iterable[int]) -> None:
         """These pools have intervals from now on."""
         self.quiet.extend(bytes(max(0, len(self.pools) - len(self.quiet))))

@@ -85,11 +85,6 @@ def _isolated_finding(
     )
 
 
-def by_what_was_spared(pairs: Iterable[Pair]) -> list[Pair]:
-    """Pairs by how much more the first of them has left than its twin."""
-    return sorted(pairs, key=lambda pair: -spared(pair))
-
-
 def spared(pair: Pair) -> float:
     """How much more is left to the account than to its twin."""
     account, twin = pair

@@ -189,7 +189,7 @@ class Reader(_Connection):
 
     def arriving(self) -> asyncio.Task[None] | None:
         """Ends when more has come (or, once in a while, without); None when there is something already."""
-        if any(self._held[at] for at in self._wanted) or not self._held:
+        if any(self._held.get(at) for at in self._wanted) or not self._held:
             return None
         if self._polling is None:
             self._polling = asyncio.create_task(self._poll(_POLL_MS))
