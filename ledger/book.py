@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from typing import Final, NamedTuple
+
+import numpy as np
 
 from ledger.arithmetic import multiply_divide_truncate
 from ledger.holdings import NONE, Balances, Positions
 from ledger.open_orders import OpenOrders
 from ledger.rulebook import Rulebook
-from ledger.table import AmountColumn, Column
+from ledger.table import FAR_BELOW, AmountColumn, Column
 from schemas.events import Mode
 
 MODES: Final[tuple[Mode, ...]] = ("cross", "portfolio", "isolated")
 
 NO_REGIME: Final = -1
+AWAKE: Final = -1  # looked at by the next tick of anything that the pool holds
 
 EXTERNAL: Final = "external"  # outside the venue: deposits, withdrawals, adjustments
 FEES: Final = "fees"
@@ -129,7 +133,8 @@ class Book:
         self.orders = OpenOrders()
         # Both are about the index (ledger.triggers), which is derived and so in no snapshot.
         self.is_indexed = True  # without it every holder is looked at on every tick, which says the same
-        self.quiet = bytearray()  # per pool, as far as it goes: whether its intervals are in force
+        # Per pool, as far as it goes: what payments may still move before the next look, or AWAKE.
+        self.reserve = Column("i8", AWAKE)
         # So many pools are worth the compiled kernel, which takes seconds to load where it never was.
         self.compiles_from = 50_000
         self.compiled_rules: object = None  # the rules as the kernel reads them (ledger.compiled)
@@ -209,11 +214,23 @@ class Book:
         """Whether the pool has neither a position nor an open order."""
         return self.is_flat(pool) and not self.orders.of(pool)
 
-    def hush(self, pools: Iterable[int]) -> None:
-        """These pools have intervals from now on."""
-        self.quiet.extend(bytes(max(0, len(self.pools) - len(self.quiet))))
+    def hush(self, pools: Iterable[int], reserve: int = 0) -> None:
+        """These pools have intervals from now on, and so much room (settlement units) for payments."""
+        self.reserve.cover(len(self.pools))
         for pool in pools:
-            self.quiet[pool] = True
+            self.reserve[pool] = reserve
+
+    def spend_each(self, pools: Sequence[int], payments: Sequence[int]) -> list[int]:
+        """Take payments from the rooms of different pools; those that have no room, in the same order."""
+        if max(map(abs, payments), default=0) > FAR_BELOW:
+            return list(pools)
+        self.reserve.cover(len(self.pools))
+        numbers = np.array(pools, dtype=np.int64)
+        left = self.reserve.array[numbers] - np.abs(np.array(payments, dtype=np.int64))
+        has_room = left >= 0
+        self.reserve.array[numbers[has_room]] = left[has_room]
+        moved: list[int] = numbers[~has_room].tolist()
+        return moved
 
     def is_flat(self, pool: int) -> bool:
         """Whether the pool has no position."""
@@ -225,6 +242,18 @@ class Book:
             return
         self._credit(pool, asset, amount, rules)
         self.house[against, rules.collateral[asset].asset] -= amount
+
+    def pay_each(
+        self, pools: Sequence[int], asset: int, amounts: Sequence[int], against: str, rules: Rulebook
+    ) -> None:
+        """As `pay`, to many different pools in rising order."""
+        paid = self.balances.add_each(pools, asset, amounts)
+        total = sum(compress(amounts, paid))
+        if any(compress(amounts, paid)):
+            self.house[against, rules.collateral[asset].asset] -= total
+        for pool, amount, is_paid in zip(pools, amounts, paid, strict=True):
+            if not is_paid:
+                self.pay(pool, asset, amount, against, rules)
 
     def transfer(self, source: int, target: int, asset: int, amount: int, rules: Rulebook) -> None:
         """Move an amount from one pool to another."""

@@ -128,8 +128,8 @@ def _settle(state: State, pools: NDArray[np.int64]) -> Settled:
         tolerance=rules.publish_tolerance / RATE_SCALE,
         worst_first=_floats(boundary / RATE_SCALE for boundary in rules.bands.boundaries),
         hysteresis=rules.bands.hysteresis / RATE_SCALE,
-        mark_asked=book.positions.asked,
-        index_asked=book.balances.asked,
+        mark_asked=book.positions.asked.array,
+        index_asked=book.balances.asked.array,
     )
     columns = columns_of(book, state.market)
     return settle_pools(pools, modes, rules.cross_counts_all, columns, compiled.terms, watched)

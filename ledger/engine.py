@@ -16,9 +16,10 @@ from ledger.eligibility import EXPERIENCE_ATTESTED, IDENTITY_VERIFIED, SECURITY_
 from ledger.examination import examine
 from ledger.fills import book_trade
 from ledger.freshness import notice_stale
+from ledger.funding import charge_funding
 from ledger.modes import decide_mode
 from ledger.orders import close_order, open_order
-from ledger.pricing import Priced, charge_funding, charge_interest, set_index, set_mark
+from ledger.pricing import Priced, charge_interest, set_index, set_mark
 from ledger.standing import review
 from ledger.state import State
 from ledger.stops import cancel_stop, place_stop
@@ -111,9 +112,10 @@ def _apply_to_account(state: State, event: AccountEvent, cause: Cause, version: 
     state.applied[account].remember(event.event_id, event.ts)
     noticed = list(notice_stale(state, cause))
     booked, reviewed = book(account), review(state, account, cause)
-    for pool in state.book.pools_of(account):
-        wake(state.book, pool)
     pools = sorted({*booked.pools, *reviewed.pools})
+    for pool in state.book.pools_of(account):
+        if pool not in pools:  # those are examined, which gives them new intervals
+            wake(state.book, pool)
     publish = booked.publish or reviewed.publish
     return [*noticed, *booked.decision, *reviewed.decision, *examine(state, pools, cause, publish=publish)]
 

@@ -6,7 +6,7 @@ looking matters but that of the outputs: stop-losses, requirement, band, alerts,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from ledger.alerts import alert
 from ledger.arithmetic import multiply_divide_floor
@@ -18,7 +18,7 @@ from ledger.look import Look
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
 from ledger.stops import trigger_stops
-from ledger.triggers import settle, speaking, wake
+from ledger.triggers import settle, speaking
 from ledger.valuation import Figures, evaluate, ratio_of
 from schemas.outputs import LedgerOutput, MarginBandChanged, MarginRequirementComputed
 from schemas.units import RATIO_PRECISION, REQUIREMENT_PRECISION, SETTLEMENT_PRECISION, ExactDecimal
@@ -31,19 +31,14 @@ def examine(state: State, pools: Iterable[int], cause: Cause, *, publish: bool =
         pools = speaking(state, pools)
     outputs: list[LedgerOutput] = []
     for pool, figures in zip(pools, evaluate(state.book, state.market, state.rules, pools), strict=True):
-        said = list(_examine_pool(state, pool, figures, cause, publish=publish))
-        outputs += said
-        if said:
-            wake(state.book, pool)
-        else:
-            settle(state, pool, figures)
+        outputs += _examine_pool(state, pool, figures, cause, publish=publish)
     return outputs
 
 
 def _examine_pool(
     state: State, pool: int, figures: Figures, cause: Cause, *, publish: bool
-) -> Iterator[LedgerOutput]:
-    yield from trigger_stops(state, pool, cause)
+) -> list[LedgerOutput]:
+    said = list(trigger_stops(state, pool, cause))
     look = Look(pool, figures, holds_stale(state, pool, cause.ts), cause)
     pools = state.book.pools
     before = pools.band[pool]
@@ -51,14 +46,18 @@ def _examine_pool(
     if publish or band != before or _has_moved(state, pool, figures):
         pools.published_equity[pool] = figures.equity
         pools.published_requirement[pool] = figures.requirement
-        yield _requirement_computed(state, look, band)
+        said.append(_requirement_computed(state, look, band))
     if band != before:
         pools.band[pool] = band
-        yield _band_changed(state, look, before)
-    yield from alert(state, look)
+        said.append(_band_changed(state, look, before))
+    said += alert(state, look)
     worked_off = work_off(state, look)
-    yield from worked_off.outputs
-    yield from examine(state, worked_off.look_again, cause)
+    said += worked_off.outputs
+    if worked_off.look_again:
+        return said + examine(state, worked_off.look_again, cause)
+    # To look again would say nothing new, so all that is to be said has been.
+    settle(state, pool, figures)
+    return said
 
 
 def _has_moved(state: State, pool: int, figures: Figures) -> bool:

@@ -10,7 +10,7 @@ it, and nothing is granted that takes collateral away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Literal, NamedTuple
 
@@ -52,27 +52,31 @@ def index_of(state: State, asset: int) -> Quoted:
 # --- jumps ----------------------------------------------------------------------------------------
 
 
-def accept_price(state: State, quoted: Quoted, price: int, cause: Cause) -> Iterator[LedgerOutput]:
+def accept_price(state: State, quoted: Quoted, price: int, cause: Cause) -> list[LedgerOutput]:
     """Put a price into force, or hold it when it is far from the last one and from one held before."""
     prices, number = quoted.prices, quoted.number
-    held = prices.held[number]
-    if not _is_jump(quoted, price):
+    held, said = prices.held[number], list[LedgerOutput]()
+    if _is_jump(quoted, price):
         if held:
-            is_confirmed = _is_near(price, held, quoted.terms.max_jump)
-            yield _settled(quoted, held, "confirmed" if is_confirmed else "dropped", cause)
-        if prices.stale[number]:
-            yield PriceFresh(symbol=quoted.symbol, asset=quoted.asset, cause=cause.event_id, ts=cause.ts)
-        prices.update(number, price, cause.ts)
-        state.market.fresh_until = min(state.market.fresh_until, _fresh_until(quoted))
-        return
+            said.append(_settled(quoted, held, "dropped", cause))
+        prices.hold(number, price, cause.ts)
+        return [*said, _held(quoted, price, cause)]
     if held:
-        yield _settled(quoted, held, "dropped", cause)
-    prices.hold(number, price, cause.ts)
-    yield PriceHeld(
+        is_confirmed = _is_near(price, held, quoted.terms.max_jump)
+        said.append(_settled(quoted, held, "confirmed" if is_confirmed else "dropped", cause))
+    if prices.stale[number]:
+        said.append(PriceFresh(symbol=quoted.symbol, asset=quoted.asset, cause=cause.event_id, ts=cause.ts))
+    prices.update(number, price, cause.ts)
+    state.market.fresh_until = min(state.market.fresh_until, _fresh_until(quoted))
+    return said
+
+
+def _held(quoted: Quoted, price: int, cause: Cause) -> LedgerOutput:
+    return PriceHeld(
         symbol=quoted.symbol,
         asset=quoted.asset,
         price=quoted.decimal(price),
-        last=quoted.decimal(prices.price[number]),
+        last=quoted.decimal(quoted.prices.price[quoted.number]),
         cause=cause.event_id,
         ts=cause.ts,
     )
@@ -80,7 +84,7 @@ def accept_price(state: State, quoted: Quoted, price: int, cause: Cause) -> Iter
 
 def _is_jump(quoted: Quoted, price: int) -> bool:
     prices, number, most = quoted.prices, quoted.number, quoted.terms.max_jump
-    if prices.ts[number] == NEVER or _is_near(price, prices.price[number], most):
+    if most is None or prices.ts[number] == NEVER or _is_near(price, prices.price[number], most):
         return False
     held = prices.held[number]
     return not held or not _is_near(price, held, most)
@@ -106,11 +110,13 @@ def _settled(
 # --- staleness ------------------------------------------------------------------------------------
 
 
-def notice_stale(state: State, cause: Cause) -> Iterator[LedgerOutput]:
+def notice_stale(state: State, cause: Cause) -> Iterable[LedgerOutput]:
     """Say of every price that has gone stale by now that it has, once."""
     now = max(state.market.clock, cause.ts)
-    if now <= state.market.fresh_until:
-        return
+    return _gone_stale(state, now, cause) if now > state.market.fresh_until else ()
+
+
+def _gone_stale(state: State, now: int, cause: Cause) -> Iterator[LedgerOutput]:
     watched = [quoted for quoted in _all(state) if quoted.prices.ts[quoted.number] != NEVER]
     for quoted in watched:
         prices, number = quoted.prices, quoted.number

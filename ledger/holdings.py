@@ -30,7 +30,7 @@ class Holdings:
         self.holders: list[Column] = []  # per item
         # Of the index, which is derived and so in no snapshot: per item by slot, and how often it was asked.
         self.intervals: list[Intervals] = []
-        self.asked = np.zeros(0, dtype=np.int64)
+        self.asked = Column("i8")
         self.amounts = amounts
         self.free: list[int] = []
 
@@ -42,7 +42,7 @@ class Holdings:
         """Room for one more item, which nobody holds."""
         self.holders.append(Column("i4", NONE))
         self.intervals.append(Intervals())
-        self.asked = np.append(self.asked, 0)
+        self.asked.grow()
 
     def rows(self, pool: int) -> Iterator[int]:
         """The rows of a pool, in the order of their items' names."""
@@ -60,15 +60,33 @@ class Holdings:
                 return row
         return NONE
 
+    def interval_of(self, row: int) -> tuple[Intervals, int]:
+        """Where the index keeps the interval of a row: its item's intervals, and the slot there."""
+        item, slot = self.item.view[row], self.slot.view[row]
+        intervals = self.intervals[item]
+        if slot >= intervals.count:
+            intervals.cover(self.holders[item].count)
+        return intervals, slot
+
     def pools_holding(self, item: int) -> list[int]:
         """The pools that hold an item, in ascending order."""
         return self._pools_in(item, slice(None))
 
     def pools_left_by(self, item: int, price: int) -> list[int]:
         """The pools whose interval for an item does not hold this price of it, in ascending order."""
-        self.asked[item] += 1
-        self.intervals[item].cover(len(self.holders[item]))
-        return self._pools_in(item, self.intervals[item].left_by(price))
+        self.asked.view[item] += 1
+        intervals, count = self.intervals[item], self.holders[item].count
+        if count > intervals.count:
+            intervals.cover(count)
+        slots = intervals.left_by(price)
+        return self._pools_in(item, slots) if len(slots) else []
+
+    def amounts_of(self, item: int, amount: AmountColumn) -> tuple[list[int], list[int]]:
+        """The pools that hold an item, in ascending order, and what they hold of one of the amounts."""
+        rows = self.holders[item].used()
+        pools = self.pool.array[rows]
+        order = np.argsort(pools)
+        return pools[order].tolist(), amount.values(rows[order])
 
     def _pools_in(self, item: int, slots: slice | NDArray[np.intp]) -> list[int]:
         pools: list[int] = np.sort(self.pool.array[self.holders[item].used()[slots]]).tolist()
@@ -157,3 +175,21 @@ class Balances(Holdings):
     def __init__(self) -> None:
         self.amount = AmountColumn()
         super().__init__(amount=self.amount)
+
+    def add_each(self, pools: Sequence[int], asset: int, amounts: Sequence[int]) -> list[bool]:
+        """Add to the balances of different pools; which of them were done.
+
+        The others have no balance yet, or amounts that are too large to be added all at once.
+        """
+        rows = self._rows_of(np.array(pools, dtype=np.int64), asset)
+        return self.amount.add_each(rows, amounts)
+
+    def _rows_of(self, pools: NDArray[np.int64], item: int) -> NDArray[np.int64]:
+        """The row of each pool and this item, or NONE."""
+        rows = self.first.array[pools].astype(np.int64)
+        elsewhere = np.flatnonzero(rows != NONE)
+        while len(elsewhere):
+            elsewhere = elsewhere[self.item.array[rows[elsewhere]] != item]
+            rows[elsewhere] = self.next.array[rows[elsewhere]]
+            elsewhere = elsewhere[rows[elsewhere] != NONE]
+        return rows

@@ -1,9 +1,9 @@
 """The prices between which the holders of one item need no look, and which of them a price leaves.
 
-One interval per slot of an item's holders. Of every block of slots it is kept how high its lower ends reach
-at most and how low its upper ends at least, so a price finds the few blocks in which an interval may be left
-without reading the others. These two may promise too little after a change, never too much; they are made
-exact again where a price has looked.
+One interval per slot of an item's holders. Of every block of slots, and of all of them together, it is kept
+how high its lower ends reach at most and how low its upper ends at least, so a price finds the few blocks in
+which an interval may be left without reading the others; most prices read no block at all. These bounds may
+promise too little after a change, never too much; they are made exact again where a price has looked.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ FARTHEST: Final = 2**62  # a price from here on is taken for this one, and no in
 _LEAST: Final = -(2**63)
 _MOST: Final = 2**63 - 1
 _Ends = NDArray[np.int64]
+_NO_SLOTS: Final = np.empty(0, dtype=np.intp)
 
 
 class Intervals:
     """Intervals by slot, both ends inside. A slot that was never given one is left by every price."""
 
-    __slots__ = ("_cells", "count", "highest", "lower", "lowest", "upper")
+    __slots__ = ("_bottom", "_cells", "_top", "count", "highest", "lower", "lowest", "upper")
 
     def __init__(self) -> None:
         self.count = 0
+        self._bottom, self._top = _LEAST, _MOST  # within these, no interval at all is left
         nothing = np.empty(0, dtype=np.int64)
         self._adopt(nothing, nothing, nothing, nothing)
 
@@ -43,8 +45,10 @@ class Intervals:
         block = slot // BLOCK
         lowers, uppers, highest, lowest = self._cells
         lowers[slot], uppers[slot] = lower, upper
-        highest[block] = max(highest[block], lower)
-        lowest[block] = min(lowest[block], upper)
+        if lower > highest[block]:
+            highest[block], self._bottom = lower, max(self._bottom, lower)
+        if upper < lowest[block]:
+            lowest[block], self._top = upper, min(self._top, upper)
 
     def rest(self, slot: int) -> None:
         """A slot that no price leaves."""
@@ -69,10 +73,14 @@ class Intervals:
     def left_by(self, price: int) -> NDArray[np.intp]:
         """The slots whose intervals a price lies outside of, rising."""
         price = min(price, FARTHEST)
+        if self._bottom <= price <= self._top:
+            return _NO_SLOTS
         blocks = np.flatnonzero((self.highest > price) | (self.lowest < price))
         lower, upper = (ends.reshape(-1, BLOCK)[blocks] for ends in (self.lower, self.upper))
         self.highest[blocks] = lower.max(axis=1, initial=_LEAST)
         self.lowest[blocks] = upper.min(axis=1, initial=_MOST)
+        self._bottom = int(self.highest.max(initial=_LEAST))
+        self._top = int(self.lowest.min(initial=_MOST))
         places = np.flatnonzero((lower > price) | (upper < price))
         return blocks[places // BLOCK] * BLOCK + places % BLOCK
 

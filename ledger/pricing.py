@@ -1,4 +1,4 @@
-"""Broadcast events but the parameters: prices come into force, funding and interest are charged."""
+"""Prices come into force; interest is charged. (Funding is a matter of its own: `ledger.funding`.)"""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ledger.arithmetic import multiply_divide_truncate
-from ledger.book import FUNDING, INTEREST
+from ledger.book import INTEREST
 from ledger.booking import Cause
 from ledger.freshness import Quoted, accept_price, index_of, mark_of
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
 from ledger.triggers import moved_by_index, moved_by_mark
-from schemas.events import FundingRate, IndexPrice, InterestRate, MarkPrice
+from schemas.events import IndexPrice, InterestRate, MarkPrice
 from schemas.outputs import LedgerOutput
 from schemas.units import INDEX_PRECISION, RATE_PRECISION
 
@@ -44,25 +44,12 @@ def set_index(state: State, event: IndexPrice, cause: Cause) -> Priced:
 
 def _accept(state: State, quoted: Quoted, price: int, cause: Cause) -> list[LedgerOutput]:
     quoted.prices.require_order(quoted.number, cause.ts)
-    return list(accept_price(state, quoted, price, cause))
-
-
-def charge_funding(state: State, event: FundingRate, _cause: Cause) -> Priced:
-    """Every holder pays. Refusals: `unknown_symbol`, `duplicate_event`, `out_of_order`."""
-    rules, book = state.rules, state.book
-    contract = rules.contract(event.symbol)
-    rate = event.rate.at(RATE_PRECISION, "rate")
-    state.market.fall_due(state.market.funded, contract, event.ts, "funding")
-    lot_value = state.market.marks.price[contract] * rules.contracts[contract].value_scale
-    pools = book.positions.pools_holding(contract)
-    for pool in pools:
-        payment = multiply_divide_truncate(book.size(pool, contract) * lot_value, rate, RATE_SCALE)
-        book.pay(pool, rules.settlement, -payment, FUNDING, rules)
-    return Priced([], pools)
+    return accept_price(state, quoted, price, cause)
 
 
 def charge_interest(state: State, event: InterestRate, _cause: Cause) -> Priced:
-    """Debts in the asset grow, rounded toward zero. Refusals: `unknown_asset`, and as for funding."""
+    """Debts in the asset grow, rounded toward zero. Refusals: `unknown_asset`, `out_of_order`,
+    `duplicate_event`."""
     book, asset = state.book, state.rules.asset(event.asset)
     rate = event.rate.at(RATE_PRECISION, "rate")
     state.market.fall_due(state.market.charged, asset, event.ts, "interest")

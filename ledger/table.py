@@ -8,6 +8,7 @@ beside its column.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 Width = Literal["i1", "i4", "i8"]
 _FIRST_CAPACITY: Final = 64
 _ELSEWHERE: Final = -(2**63)  # marks a cell whose value is kept in `wide`
+FAR_BELOW: Final = 2**61  # the sum of two amounts of this size fits 64 bits
 
 
 class Column:
@@ -47,6 +49,11 @@ class Column:
             larger[: self.count] = self.array
             self._adopt(larger)
         self.count += 1
+
+    def cover(self, count: int) -> None:
+        """So many cells at least; new ones hold the fill value."""
+        while self.count < count:
+            self.grow()
 
     def used(self) -> NDArray[np.signedinteger]:
         """The cells in use, without a copy."""
@@ -103,6 +110,23 @@ class AmountColumn(Column):
         super().become(other)
         assert isinstance(other, AmountColumn)
         self.wide = dict(other.wide)
+
+    def values(self, rows: NDArray[np.signedinteger]) -> list[int]:
+        """The amounts in these cells."""
+        found: list[int] = self.array[rows].tolist()
+        if self.wide:
+            return [self.wide.get(row, value) for row, value in zip(rows.tolist(), found, strict=True)]
+        return found
+
+    def add_each(self, rows: NDArray[np.int64], amounts: Sequence[int]) -> list[bool]:
+        """Add to different cells; which were done: those that are there, and far enough from 64 bits."""
+        if max(map(abs, amounts), default=0) > FAR_BELOW:
+            return [False] * len(amounts)
+        before = self.array[rows]
+        done = (rows >= 0) & (before >= -FAR_BELOW) & (before <= FAR_BELOW)
+        self.array[rows[done]] += np.array(amounts, dtype=np.int64)[done]
+        answer: list[bool] = done.tolist()
+        return answer
 
     def total(self) -> int:
         """The exact sum of all cells in use."""

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.arithmetic import multiply_divide_truncate
 from ledger.book import imbalances
+from ledger.funding import payments_of
 from ledger.state import State
 from reference import Reference
 from test_against_reference import compare
@@ -177,6 +179,40 @@ def test_a_funding_payment_is_rounded_toward_zero(side: str, rate: str) -> None:
     world.funding("X-PERP", rate)
     pays = (side == "buy") == (rate == "0.5")
     assert world.balance("ann") == (-1 if pays else 1)  # half of 3 units
+
+
+SIZES = st.integers(-(10**12), 10**12) | st.integers(-(10**25), 10**25)
+
+
+@given(st.lists(SIZES, max_size=8), st.integers(1, 10**20), st.integers(-(10**20), 10**20))
+def test_payments_of_any_size_are_exact(sizes: list[int], lot_value: int, rate: int) -> None:
+    exact = [multiply_divide_truncate(size * lot_value, rate, 10**8) for size in sizes]
+    assert payments_of(sizes, lot_value, rate) == exact
+
+
+@given(
+    st.lists(st.integers(-(10**9), 10**9), max_size=8), st.integers(1, 10**9), st.integers(-(10**8), 10**8)
+)
+def test_so_are_ordinary_ones_which_are_computed_together(
+    sizes: list[int], lot_value: int, rate: int
+) -> None:
+    exact = [multiply_divide_truncate(size * lot_value, rate, 10**8) for size in sizes]
+    assert payments_of(sizes, lot_value, rate) == exact
+
+
+def test_a_holder_without_a_balance_is_paid_and_one_of_an_astronomic_balance_too() -> None:
+    world = World()
+    for account in ("ann", "bob", "cyd"):
+        world.buy(account, BTC, "1", "100000")
+    pool = world.pool("bob")
+    world.state.book.pay(pool, world.state.rules.settlement, 10**30, "external", world.state.rules)
+    world.funding(BTC, "-0.0001")
+    assert [world.balance(account) for account in ("ann", "bob", "cyd")] == [
+        10 * DOLLAR,
+        10**30 + 10 * DOLLAR,
+        10 * DOLLAR,
+    ]
+    assert conserved(world)
 
 
 def test_funding_meets_a_holder_that_flipped_once() -> None:

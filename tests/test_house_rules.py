@@ -41,7 +41,7 @@ FLOAT_FILES = frozenset(
     f"ledger/{name}.py"
     for name in (
         *("arithmetic", "correlation", "margin", "rates", "rulebook", "worst_side"),
-        *("caution", "compiled", "kernel", "kernel_triggers", "triggers"),
+        *("caution", "compiled", "kernel", "kernel_triggers", "observables", "triggers"),
     )
 ) | frozenset(f"ledger/models/{name}.py" for name in ("compilation", "netting", "scenario", "spread"))
 

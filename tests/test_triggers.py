@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.bands import REQUIREMENT_SCALE
+from ledger.observables import KNOWN_BOOK, KNOWN_STATE, UNKNOWN_FIELDS, knows_everything
 from ledger.snapshots import dump, restore
 from ledger.state import State
-from ledger.triggers import UNKNOWN_FIELDS, knows_everything, moved_by_mark
+from ledger.triggers import moved_by_mark, moved_by_payments
 from ledger.valuation import evaluate
 from test_against_reference import OTHER_MODELS
 from twins import Twins
@@ -222,6 +223,22 @@ def test_pools_of_one_position_speak_at_the_very_tick(compiled: bool, tolerance:
     assert said > 20
 
 
+@COMPILED_AND_KIND
+@pytest.mark.parametrize("tolerance", ["0.0002", "0.05", NEVER_MOVED])
+def test_funding_that_adds_up_is_told_of_at_the_same_event(compiled: bool, kind: str, tolerance: str) -> None:
+    """Many small payments, until everybody on one side is liquidated; and ticks between them."""
+    dice, rules = Random(7), parameters(model=MODELS[kind], publish_tolerance=tolerance)
+    twins, said = Twins(compiled=compiled), 0
+    twins.tell_all([rules, *random_history(1, 60)[1:]])
+    for number, mark in enumerate(walk(dice, 600, 3)):
+        rate = f"{('', '-')[number // 300]}0.00{dice.randint(1, 40):03d}"
+        paid = {"event_id": f"f-{number}", "ts": START + 10**6 + number, "rate": rate}
+        said += len(twins.tell({"type": "funding_rate", "symbol": dice.choice(SYMBOLS), **paid}))
+        said += len(twins.tell({**mark, "ts": START + 10**6 + number}))
+    twins.compare_states()
+    assert said > 20
+
+
 # ---------- what happens rarely
 
 
@@ -330,12 +347,31 @@ def test_without_the_index_every_tick_concerns_every_holder() -> None:
     assert concerned(world, "BTC-PERP", 1_000_000) == [0, 1]
 
 
-def test_whoever_is_touched_is_looked_at_by_the_next_tick() -> None:
+def test_whoever_was_looked_at_with_all_said_is_not_looked_at_by_the_next_tick() -> None:
     world = quiet_world()
     world.deposit("ann", "1")
+    assert concerned(world, "BTC-PERP", 1_000_000) == []
+
+
+def test_whoever_is_touched_without_a_look_is_looked_at_by_the_next_tick() -> None:
+    world = quiet_world()
+    world.say("identity_verified", account_id="ann")
     assert concerned(world, "BTC-PERP", 1_000_000) == [0]
     world.marks(BTC="100000")
     assert concerned(world, "BTC-PERP", 1_000_000) == []
+
+
+def test_a_small_payment_concerns_nobody_until_many_have_used_up_the_room() -> None:
+    world, pools = quiet_world(), [0, 1]
+    assert moved_by_payments(world.state, pools, [10**8, -(10**8)]) == []
+    assert moved_by_payments(world.state, pools, [10**8, 10**13]) == [1]
+    assert any(moved_by_payments(world.state, pools, [10**10, 0]) for _ in range(30))
+
+
+def test_without_the_index_every_payment_concerns_whoever_is_paid() -> None:
+    world = quiet_world()
+    world.state.book.is_indexed = False
+    assert moved_by_payments(world.state, [0, 1], [1, 1]) == [0, 1]
 
 
 def test_a_restored_ledger_looks_at_everybody_once() -> None:
@@ -346,9 +382,12 @@ def test_a_restored_ledger_looks_at_everybody_once() -> None:
 
 
 def test_the_index_was_made_for_all_that_there_is() -> None:
-    """What is new here must be considered in `ledger.triggers`; until then every holder is looked at."""
+    """What is new here must be considered in `ledger.observables`; until then every holder is looked at."""
+    state = State()
     assert UNKNOWN_FIELDS == []
-    assert knows_everything(State())
+    assert set(vars(state)) == set(KNOWN_STATE)
+    assert set(vars(state.book)) == set(KNOWN_BOOK)
+    assert knows_everything(state)
 
 
 def test_what_the_index_knows_nothing_of_is_looked_at_always() -> None:

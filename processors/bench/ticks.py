@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ledger.book import AWAKE
 from ledger.engine import apply
 from ledger.models.netting import Netting
 from ledger.rulebook import MaintenanceCurve
@@ -180,7 +181,7 @@ def _settle_all(state: State) -> int:
     pools = range(len(state.book.pools))
     for start in range(0, len(pools), _CHUNK):
         speaking(state, list(pools[start : start + _CHUNK]))
-    return sum(state.book.quiet)
+    return int((state.book.reserve.used() != AWAKE).sum())
 
 
 def _sweep_seconds(state: State, ticks: Sequence[MarkPrice]) -> list[float]:

@@ -1,0 +1,198 @@
+"""All that a look at a pool could say, and how far its figures may move until it would.
+
+What the trigger index knows (`ledger.triggers`). A new kind of alert is one more entry in a list here, and
+what it is remembered by one more word: until then every holder is looked at, so nothing is ever missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple, get_type_hints
+
+from ledger.bands import HEALTHY, LIQUIDATION, REQUIREMENT_SCALE
+from ledger.intervals import FARTHEST
+from ledger.rulebook import RATE_SCALE
+from ledger.state import State
+from ledger.valuation import Figures
+from schemas.parameters import (
+    Bands,
+    CollateralAsset,
+    Instrument,
+    LiquidationRules,
+    RiskParametersPublished,
+)
+
+# How far the sum `equity * E + requirement * R` may move, in settlement units: (amount, equity, requirement).
+Room = tuple[float, float, float]
+
+
+class Looked(NamedTuple):
+    """A pool as it was found by a look, and is now. Amounts in settlement units.
+
+    `is_flat`: it has no position, and so never a requirement.
+    """
+
+    state: State
+    pool: int
+    account: int
+    equity: int
+    requirement: int
+    is_flat: bool
+
+    @classmethod
+    def at(cls, state: State, pool: int, figures: Figures) -> Looked:
+        """The pool that has these figures."""
+        book = state.book
+        requirement = figures.requirement * REQUIREMENT_SCALE
+        return cls(state, pool, book.pools.account[pool], figures.equity, requirement, book.is_flat(pool))
+
+
+_NONE_AT_ALL: Final = ((0.0, 1.0, 1.0),)
+
+
+def _room_to_ratio(looked: Looked, ratio: int) -> Room:
+    """Until equity crosses this multiple (8 decimals) of the requirement, from either side."""
+    if looked.is_flat:
+        return float(abs(looked.equity)), 1.0, 0.0
+    gap = abs(looked.equity * RATE_SCALE - looked.requirement * ratio)
+    return gap / RATE_SCALE, 1.0, ratio / RATE_SCALE
+
+
+def _until_published(looked: Looked) -> Sequence[Room]:
+    """The figures last published stand until either has moved by more than the tolerance."""
+    pools, tolerance = looked.state.book.pools, looked.state.rules.publish_tolerance
+    equity = pools.published_equity[looked.pool]
+    requirement = pools.published_requirement[looked.pool] * REQUIREMENT_SCALE
+    left = tolerance * max(abs(equity), requirement) - abs(looked.equity - equity) * RATE_SCALE
+    of_equity = (left / RATE_SCALE, 1.0, 0.0)
+    if looked.is_flat:
+        return (of_equity,)
+    left = tolerance * requirement - abs(looked.requirement - requirement) * RATE_SCALE
+    return of_equity, (left / RATE_SCALE, 0.0, 1.0)
+
+
+def _until_another_band(looked: Looked) -> Sequence[Room]:
+    """Down at the boundary of the next worse band, up at that of the present one plus hysteresis."""
+    limits, band = looked.state.rules.bands, looked.state.book.pools.band[looked.pool]
+    worst_first, rooms = limits.boundaries, []
+    if band != LIQUIDATION:
+        rooms.append(_room_to_ratio(looked, worst_first[LIQUIDATION - band - 1]))
+    if band != HEALTHY:
+        rooms.append(_room_to_ratio(looked, worst_first[LIQUIDATION - band] + limits.hysteresis))
+    return rooms
+
+
+def _until_a_threshold(looked: Looked) -> Sequence[Room]:
+    """The account's own thresholds of the ratio: down at once, up past the hysteresis."""
+    state, pool = looked.state, looked.pool
+    if looked.account not in state.thresholds:
+        return ()
+    below, lift = state.below.get(pool, ()), state.rules.bands.hysteresis
+    return [
+        _room_to_ratio(looked, threshold + (lift if threshold in below else 0))
+        for threshold in state.thresholds[looked.account]
+    ]
+
+
+def _until_another_regime(looked: Looked) -> Sequence[Room]:
+    """A model does not say how near another regime is; where a change is told, always look."""
+    told = looked.state.rules.parameters.regime_alerts and looked.state.mode_of(looked.pool) == "portfolio"
+    return _NONE_AT_ALL if told else ()
+
+
+def _with_open_orders(looked: Looked) -> Sequence[Room]:
+    """Which side of them is the worst changes with prices, and each has a price from which on it loses."""
+    return _NONE_AT_ALL if looked.state.book.orders.of(looked.pool) else ()
+
+
+def _until_liquidation_moves(looked: Looked) -> Sequence[Room]:
+    """An open one is cancelled at the target ratio. One that waits for a fresh price is looked at always."""
+    episode = looked.state.episodes.get(looked.pool)
+    if episode is None:
+        is_waiting = looked.state.book.pools.band[looked.pool] == LIQUIDATION and not looked.is_flat
+        return _NONE_AT_ALL if is_waiting else ()
+    if looked.is_flat or episode.is_done():
+        return _NONE_AT_ALL
+    return (_room_to_ratio(looked, looked.state.rules.target_ratio),)
+
+
+def _while_there_is_a_requirement(looked: Looked) -> Sequence[Room]:
+    """Bounds on rounding hold while the requirement is about what it is now; without one it has no ratio."""
+    return () if looked.is_flat else ((looked.requirement / 4, 0.0, 1.0),)
+
+
+# All that a look can say of a pool's figures. A new kind of it is one more entry here, and its words below.
+OBSERVABLES: Final[tuple[Callable[[Looked], Sequence[Room]], ...]] = (
+    _until_published,
+    _until_another_band,
+    _until_a_threshold,
+    _until_another_regime,
+    _until_liquidation_moves,
+    _with_open_orders,
+    _while_there_is_a_requirement,
+)
+
+
+def rooms_of(looked: Looked) -> list[Room]:
+    """Every sum that is watched, and how far it may move."""
+    return [room for observable in OBSERVABLES for room in observable(looked)]
+
+
+Limit = tuple[int, int, int]  # (instrument, the least and the greatest of its marks at which nothing is said)
+
+
+def _stops(looked: Looked) -> Iterable[Limit]:
+    """Stop-losses: a long position's is reached at or below its trigger, a short one's at or above."""
+    state, limits = looked.state, []
+    for stop in state.stops.get(looked.account, {}).values():
+        size = state.book.size(looked.pool, stop.contract)
+        if size > 0:
+            limits.append((stop.contract, stop.trigger_price + 1, FARTHEST))
+        elif size < 0:
+            limits.append((stop.contract, 0, stop.trigger_price - 1))
+    return limits
+
+
+# All that a look can say of a single mark.
+PRICE_LIMITS: Final[tuple[Callable[[Looked], Iterable[Limit]], ...]] = (_stops,)
+
+
+def price_limits_of(looked: Looked) -> dict[int, tuple[int, int]]:
+    """By instrument, the marks from which to which nothing is said of the mark itself."""
+    limits: dict[int, tuple[int, int]] = {}
+    for listed in PRICE_LIMITS:
+        for contract, lower, upper in listed(looked):
+            low, high = limits.get(contract, (0, FARTHEST))
+            limits[contract] = (max(low, lower), min(high, upper))
+    return limits
+
+
+# What the lists above were made for. If anything else is remembered of accounts, or asked for by parameters,
+# a look might say something that is not watched: then every holder is looked at, until the lists know of it.
+KNOWN_STATE: Final = frozenset(
+    "rulebook correlations_version market book credentials applied withdrawals episodes thresholds below "
+    "stops".split()
+)
+KNOWN_BOOK: Final = frozenset(
+    "accounts pools positions balances orders house is_indexed reserve compiles_from compiled_rules".split()
+)
+KNOWN_FIELDS: Final[dict[type, str]] = {
+    RiskParametersPublished: "type event_id ts version settlement_asset instruments collateral model bands "
+    "initial_multiplier publish_tolerance cross_collateral eligibility liquidation regime_alerts",
+    Instrument: "symbol underlying price_precision size_precision brackets stale_after_ms max_jump",
+    CollateralAsset: "asset precision tiers stale_after_ms max_jump",
+    Bands: "buffer warning liquidation hysteresis",
+    LiquidationRules: "mode fee_rate target_ratio step",
+}
+UNKNOWN_FIELDS: Final = [
+    f"{kind.__name__}.{name}"
+    for kind, known in KNOWN_FIELDS.items()
+    for name in sorted(set(get_type_hints(kind)) - set(known.split()))
+]
+
+
+def knows_everything(state: State) -> bool:
+    """Whether the lists were made for all that there is in this version of the ledger."""
+    # Asked at every tick, so words are counted: that they are these words is for a test to see.
+    known = len(state.__dict__) == len(KNOWN_STATE) and len(state.book.__dict__) == len(KNOWN_BOOK)
+    return known and not UNKNOWN_FIELDS
