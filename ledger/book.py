@@ -204,9 +204,11 @@ class Book:
     def held(self, pool: int) -> Held:
         """What a pool holds, as plain values."""
         positions, balances = self.positions, self.balances
+        items, sizes, costs = positions.item.view, positions.size, positions.cost
+        assets, amounts = balances.item.view, balances.amount
         return Held(
-            [(positions.item[row], positions.size[row], positions.cost[row]) for row in positions.rows(pool)],
-            [(balances.item[row], balances.amount[row]) for row in balances.rows(pool)],
+            [(items[row], sizes[row], costs[row]) for row in positions.rows_of(pool)],
+            [(assets[row], amounts[row]) for row in balances.rows_of(pool)],
             list(self.orders.of(pool).values()),
         )
 

@@ -52,13 +52,20 @@ class Holdings:
             yield row
             row = follow[row]
 
+    def rows_of(self, pool: int) -> list[int]:
+        """The same, all at once."""
+        follow, row, rows = self.next.view, self.first.view[pool], []
+        while row != NONE:
+            rows.append(row)
+            row = follow[row]
+        return rows
+
     def find(self, pool: int, item: int) -> int:
         """The row of this pool and item, or NONE."""
-        items = self.item.view
-        for row in self.rows(pool):
-            if items[row] == item:
-                return row
-        return NONE
+        items, follow, row = self.item.view, self.next.view, self.first.view[pool]
+        while row != NONE and items[row] != item:
+            row = follow[row]
+        return row
 
     def interval_of(self, row: int) -> tuple[Intervals, int]:
         """Where the index keeps the interval of a row: its item's intervals, and the slot there."""

@@ -126,22 +126,23 @@ def settle(state: State, pool: int, figures: Figures) -> None:
     _narrow(stakes, unit, price_limits_of(looked))
 
 
-def _position_stakes(looked: Looked) -> Iterator[Stake]:
+def _position_stakes(looked: Looked) -> list[Stake]:
     state, positions = looked.state, looked.state.book.positions
-    marks, contracts = state.market.marks.price, state.rules.contracts
-    rows = list(positions.rows(looked.pool))
+    sizes, marks, terms_of = positions.size, state.market.marks.price, state.rules.contracts
+    rows = positions.rows_of(looked.pool)
     items = [positions.item.view[row] for row in rows]
-    notionals, rates = [], []
+    prices, notionals, rates = [], [], []
     for row, item in zip(rows, items, strict=True):
-        terms = contracts[item]
-        notional = float(abs(positions.size[row]) * marks[item] * terms.value_scale)
+        terms, price = terms_of[item], marks[item]
+        notional = float(abs(sizes[row]) * price * terms.value_scale)
+        prices.append(price)
         notionals.append(notional)
         rates.append(terms.curve.rate_at(notional * (1.0 + FARTHEST_MOVE)))
     slopes = state.rules.model_of(state.mode_of(looked.pool)).slopes(items, rates)
-    for row, item, notional, slope in zip(rows, items, notionals, slopes, strict=True):
-        intervals, slot = positions.interval_of(row)
-        share = _share(positions, item, notional)
-        yield Stake(intervals, slot, item, marks[item], notional, slope, share)
+    return [
+        Stake(*positions.interval_of(row), item, price, notional, slope, _share(positions, item, notional))
+        for row, item, price, notional, slope in zip(rows, items, prices, notionals, slopes, strict=True)
+    ]
 
 
 def _collateral_stakes(looked: Looked) -> Iterator[Stake]:
@@ -163,7 +164,7 @@ def _collateral_stakes(looked: Looked) -> Iterator[Stake]:
 
 
 def _share(holdings: Holdings, item: int, notional: float) -> float:
-    return cbrt((1.0 + holdings.asked[item]) / notional) if notional > 0.0 else 0.0
+    return cbrt((1.0 + holdings.asked.view[item]) / notional) if notional > 0.0 else 0.0
 
 
 def _unit(looked: Looked, stakes: list[Stake], rooms: list[Room]) -> tuple[float, int]:
