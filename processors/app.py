@@ -54,6 +54,7 @@ class WorkerContext:
     readiness: Readiness = field(default_factory=Readiness)
     progress: Progress = field(default_factory=Progress)
     at_step: Callable[[str], None] = lambda _label: None
+    after_recovery: Callable[[], None] = lambda: None  # of each shard
 
 
 class WithoutWeb(BootStrategy):
@@ -207,6 +208,7 @@ def kafka_work(context: WorkerContext, feed: BroadcastFeed | None = None) -> Wor
         poll_s=settings.poll_ms / 1000,
         stalled_after_s=settings.stalled_after_ms / 1000,
         on_page=context.progress.add,
+        after_recovery=context.after_recovery,
         readiness=context.readiness,
     )
 

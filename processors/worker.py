@@ -48,6 +48,7 @@ class Work:
     poll_s: float = 0.05
     stalled_after_s: float = 30.0
     on_page: Callable[[ClosedPage], None] = lambda _closed: None
+    after_recovery: Callable[[], None] = lambda: None
     readiness: Readiness = field(default_factory=Readiness)
 
     async def on_shard(self, number: int, stopping: asyncio.Event, *, until_idle: bool = False) -> None:
@@ -91,6 +92,7 @@ class _Life:
         try:
             shard = Shard(journal, self._number, self._work.options)
             await shard.recover()
+            self._work.after_recovery()
             self.has_recovered = True
             self._work.readiness.ready(self._number)
             watch = asyncio.create_task(self._watch_sources(journal))

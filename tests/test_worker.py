@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from ledger.pages import Resume
 from logs import ledger_of, small_pages, verified
+from processors.garbage import spare_what_is_there
 from processors.journal import Fenced, Halted, Journal, LogUnavailable
 from processors.readiness import Readiness
 from processors.sqlite import SqliteJournal
@@ -173,3 +176,32 @@ async def test_a_source_hidden_for_a_moment_is_nothing_to_speak_of(folder: Path)
     job = work(folder, weather, stalled_after_s=0.001)
     await until(lambda: weather.calls.get("held_back", 0) > 5, job)
     assert job.readiness.unready == {}
+
+
+async def test_after_each_recovery_it_is_said_that_the_state_is_there(folder: Path) -> None:
+    recovered: list[int] = []
+    weather = Weather({("commit", 3): LogUnavailable("away")})
+    job = work(folder, weather, after_recovery=lambda: recovered.append(1))
+    await until(lambda: len(recovered) == 2, job)
+
+
+def test_the_collector_spares_what_is_there_and_takes_what_becomes_garbage_later() -> None:
+    before = gc.get_threshold()
+    try:
+        spare_what_is_there()
+        assert gc.get_freeze_count() > 0
+        circle = Circle()
+        circle.itself = circle
+        gone = weakref.ref(circle)
+        del circle
+        gc.collect()
+        assert gone() is None
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+class Circle:
+    """Garbage that only the collector finds."""
+
+    itself: Circle

@@ -22,6 +22,7 @@ from processors.cli.console import (
     read_settings,
     read_settings_of,
 )
+from processors.garbage import spare_what_is_there
 from processors.journal import Journal
 from processors.kafka.cluster import Cluster
 from processors.settings import Role, WorkerSettings
@@ -69,7 +70,13 @@ def _run_embedded(data: Path, shards: int | None, *, once: bool) -> None:
     async def connect() -> Journal:
         return SqliteJournal.open(data)
 
-    work = Work(connect, settings.shard_options(), poll_s=settings.poll_ms / 1000, on_page=progress.add)
+    work = Work(
+        connect,
+        settings.shard_options(),
+        poll_s=settings.poll_ms / 1000,
+        on_page=progress.add,
+        after_recovery=spare_what_is_there,
+    )
     with ledger_errors():
         SqliteJournal.create(data, shards or existing_shards(data) or 1).close()
         numbers = range(existing_shards(data) or 1)
@@ -103,7 +110,7 @@ def _run_on_cluster(cluster: Cluster, settings: WorkerSettings, *, once: bool) -
     # Faust takes a second to import, which no other command should have to wait for.
     from processors.app import WorkerContext, run_application, run_once  # noqa: PLC0415
 
-    context = WorkerContext(cluster, settings)
+    context = WorkerContext(cluster, settings, after_recovery=spare_what_is_there)
     with ledger_errors():
         if once:
             asyncio.run(_until_stopped(lambda stopping: run_once(context, stopping), context.progress))
