@@ -37,6 +37,7 @@ from processors.ownership import FixedOwnership, Ownership, format_shards, parse
 from processors.readiness import Readiness
 from processors.services import LedgerService
 from processors.settings import LEDGER_ROLE, WorkerSettings
+from processors.skipping import Skips
 from processors.worker import Progress, Work, work_on
 from schemas.treasury import TREASURY_TOPIC
 
@@ -55,6 +56,7 @@ class WorkerContext:
     progress: Progress = field(default_factory=Progress)
     at_step: Callable[[str], None] = lambda _label: None
     after_recovery: Callable[[], None] = lambda: None  # of each shard
+    skips: Skips = field(default_factory=Skips)
 
 
 class WithoutWeb(BootStrategy):
@@ -204,7 +206,7 @@ def kafka_work(context: WorkerContext, feed: BroadcastFeed | None = None) -> Wor
 
     return Work(
         connect=connect,
-        options=replace(settings.shard_options(), at_step=context.at_step),
+        options=replace(settings.shard_options(), at_step=context.at_step, skips=context.skips),
         poll_s=settings.poll_ms / 1000,
         stalled_after_s=settings.stalled_after_ms / 1000,
         on_page=context.progress.add,

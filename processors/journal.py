@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -97,6 +97,10 @@ class Journal(Protocol):
 
     async def read(self, positions: Resume, limit: int) -> dict[Source, Batch]:
         """Up to `limit` records of each source from its position on. Halted when a position is gone."""
+        ...
+
+    async def ends(self, sources: Iterable[Source]) -> Resume:
+        """The offset after the last record of each source."""
         ...
 
     async def wait_for_inputs(self, seconds: float) -> None:

@@ -23,6 +23,7 @@ from processors.journal import Halted, Journal, Snapshot
 from processors.merge import Arrival, Merge
 from processors.paging import ClosedPage, Divergence, PageBuilder, PageLimits, replay_page
 from processors.partitioner import PARTITIONER
+from processors.skipping import Skips, read_around
 from schemas.parameters import RiskParametersPublished
 from schemas.wire import decode
 
@@ -38,12 +39,13 @@ def _nothing(_label: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ShardOptions:
-    """How a shard works; none of it changes what it computes."""
+    """How a shard works. None of it changes what it computes, but for what a person has it skip."""
 
     limits: PageLimits = field(default_factory=PageLimits)
     buffer: int = 5_000  # records read ahead of each source
     snapshot_every: int = 100_000  # inputs between two snapshots
     max_ahead_ms: int = 60_000
+    skips: Skips = field(default_factory=Skips)
     clock_ms: Callable[[], int] = system_clock_ms
     at_step: Callable[[str], None] = _nothing  # called with a label before each step that can fail
 
@@ -223,7 +225,8 @@ class Shard:
         positions = self._merge.wants(self._options.buffer)
         now_ms = self._options.clock_ms()
         try:
-            batches = await self._journal.read(positions, self._options.buffer)
+            skips = self._options.skips
+            batches = await read_around(self._journal, positions, self._options.buffer, skips)
         except Halted as halt:
             raise Halted(f"shard {self.number}: after page {self.tail.number}: {halt}") from halt
         for source, batch in batches.items():

@@ -157,17 +157,23 @@ class SqliteJournal:
         """The next records of each source. Halted when inputs before a position's end are missing."""
         return {source: self._read_source(source, position, limit) for source, position in positions.items()}
 
+    async def ends(self, sources: Iterable[Source]) -> Resume:
+        """The offset after the last input of each source."""
+        return {source: self._end(source) for source in sources}
+
     def _read_source(self, source: Source, position: int, limit: int) -> Batch:
         query = (
             'SELECT * FROM inputs WHERE topic = ? AND partition = ? AND "offset" >= ? '
             'ORDER BY "offset" LIMIT ?'
         )
-        records = [SourceRecord(*row) for row in self._db.execute(query, (*source, position, limit))]
-        end = records[0].offset if records else self._end(source)
-        if end != position:
+        found = [SourceRecord(*row) for row in self._db.execute(query, (*source, position, limit))]
+        # Offsets are given out one after the other: nothing after a gap is to be had.
+        records = [record for place, record in enumerate(found, position) if record.offset == place]
+        end = found[0].offset if found else self._end(source)
+        if not records and end != position:
             topic, partition = source
             raise Halted(f"{topic}/{partition}: inputs from offset {position} on are gone (found {end})")
-        return Batch(records, at_end=len(records) < limit)
+        return Batch(records, at_end=len(found) < limit and len(records) == len(found))
 
     async def wait_for_inputs(self, seconds: float) -> None:
         """Files do not say when they change: sleep."""

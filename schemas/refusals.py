@@ -33,6 +33,7 @@ class Reason(StrEnum):
     KEY_MISMATCH = "key_mismatch"  # the record's key is not its account
     WRONG_PARTITION = "wrong_partition"  # the partition is not the one of its key
     TS_IN_FUTURE = "ts_in_future"  # too far ahead of the writer's clock
+    SKIPPED = "skipped"  # a person has told the ledger to pass it over, and why
 
     # The ledger cannot apply it as things stand.
     NO_PARAMETERS = "no_parameters"  # nothing is known before the first risk parameters

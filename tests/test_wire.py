@@ -18,6 +18,7 @@ from ledger.engine import apply
 from ledger.state import State
 from processors.edge import Edge
 from processors.journal import SourceRecord
+from processors.skipping import Skips
 from schemas.canonical import encode, to_plain
 from schemas.events import TOPIC_OF
 from schemas.refusals import Reason, Refusal
@@ -585,7 +586,7 @@ CLOSED_LIST = """
     tombstone too_large invalid_utf8 invalid_json duplicate_key too_deep not_an_object
     unknown_type missing_field unknown_field wrong_type invalid_value
     malformed_number too_precise out_of_range
-    wrong_topic key_mismatch wrong_partition ts_in_future
+    wrong_topic key_mismatch wrong_partition ts_in_future skipped
     no_parameters unknown_symbol unknown_asset duplicate_event too_late out_of_order
     stale_version unsound_parameters
 """.split()
@@ -633,6 +634,7 @@ EXAMPLES: dict[Reason, Callable[[], Refusal]] = {
     Reason.KEY_MISMATCH: lambda: at_the_edge("accounts", 0, b"22", MAX_TS),
     Reason.WRONG_PARTITION: lambda: at_the_edge("accounts", 1, b"21", MAX_TS),
     Reason.TS_IN_FUTURE: lambda: at_the_edge("accounts", 0, b"21", START - 1),
+    Reason.SKIPPED: Skips(reason="a bug").refusal,
     Reason.NO_PARAMETERS: told_before_parameters,
     Reason.UNKNOWN_SYMBOL: lambda: World().refuses("mark_price", symbol="X", price="1"),
     Reason.UNKNOWN_ASSET: lambda: World().refuses("index_price", asset="X", price="1"),

@@ -149,6 +149,11 @@ class KafkaJournal:
         found = await read_to_ends(self._inputs, self._offsets, wanted, limit)
         return {self._source(at): Batch(part.records, part.at_end) for at, part in found.items()}
 
+    async def ends(self, sources: Iterable[Source]) -> Resume:
+        """The last stable offset of each source."""
+        ends = await self._offsets.ends([self._at(*source) for source in sources])
+        return {self._source(at): end for at, end in ends.items()}
+
     async def wait_for_inputs(self, seconds: float) -> None:
         """Until the broker has sent more, but not for longer than this."""
         await self._inputs.wait(seconds)

@@ -154,6 +154,8 @@ class Reader(_Connection):
         self._position: Positions = {}  # where the consumer stands
         self._wanted: frozenset[TopicPartition] = frozenset()  # what was asked for last
         self._polling: asyncio.Task[None] | None = None
+        self._unreadable: Positions = {}  # where a record cannot be read, whatever is tried
+        self._one_by_one = False  # something cannot be read, and all that can before it is to be had
 
     async def close(self) -> None:
         """Let go of the connection."""
@@ -172,6 +174,7 @@ class Reader(_Connection):
             polling, self._polling = self._polling, None
             polling.result()
         await self._poll(0)
+        self._require_readable(positions)
         taken = {at: self._take(at, limit) for at in positions}
         self._pause_full(limit)
         return taken
@@ -202,6 +205,15 @@ class Reader(_Connection):
             del self._given[at], self._position[at]
             self._assign()
 
+    def _require_readable(self, positions: Positions) -> None:
+        for at, offset in self._unreadable.items():
+            if at in positions and not self._held[at]:
+                raise Halted(
+                    f"{at.topic}/{at.partition} offset {offset} cannot be read, its bytes are not what was "
+                    f"written: mend the log, or `margin-ledger run --skip {at.topic}:{at.partition}:{offset} "
+                    f"--reason TEXT` (records of one batch share its fate: {offset}-LAST skips several)"
+                )
+
     def _take(self, at: TopicPartition, limit: int) -> list[Any]:
         held = self._held[at]
         records = [held.popleft() for _ in range(min(limit, len(held)))]
@@ -219,6 +231,8 @@ class Reader(_Connection):
         for at, position in moved.items():
             self._held[at] = deque()
             self._given[at] = self._position[at] = position
+            self._unreadable.pop(at, None)
+        self._one_by_one = bool(self._unreadable)
         if not known:
             self._assign()
             return
@@ -238,8 +252,7 @@ class Reader(_Connection):
         """Take over what the client has fetched, waiting this long for something to come."""
         consumer = await self._started()
         try:
-            polled = await consumer.getmany(timeout_ms=milliseconds)
-            for at, records in polled.items():
+            for at, records in (await self._fetched(consumer, milliseconds)).items():
                 if at in self._held:
                     self._held[at].extend(records)
             for at in list(self._position):
@@ -247,10 +260,28 @@ class Reader(_Connection):
                 self._position[at] = await consumer.position(at)
         except OffsetOutOfRangeError as error:
             raise Halted(_gone(error.args[0])) from None
-        except CorruptRecordException as error:
-            raise Halted(f"a record cannot be read: {error}, at or after {_places(self._position)}") from None
         except KafkaError as error:
             raise LogUnavailable(f"the log cannot be read: {error!r}") from error
+
+    async def _fetched(
+        self, consumer: AIOKafkaConsumer, milliseconds: int
+    ) -> dict[TopicPartition, list[Any]]:
+        """What the client has. Where a record cannot be read, all before it is had first, one by one."""
+        if not self._one_by_one:
+            try:
+                return dict(await consumer.getmany(timeout_ms=milliseconds))
+            except CorruptRecordException:
+                # The client drops what it held of any partition, so all of it has to be fetched again.
+                self._one_by_one = True
+                for at, position in self._position.items():
+                    consumer.seek(at, position)
+        fetched: dict[TopicPartition, list[Any]] = {}
+        for at in self._position.keys() - self._unreadable.keys():
+            try:
+                fetched |= await consumer.getmany(at, timeout_ms=max(milliseconds, 1), max_records=1)
+            except CorruptRecordException:
+                self._unreadable[at] = await consumer.position(at)
+        return fetched
 
     def _pause_full(self, enough: int) -> None:
         assert self._consumer is not None

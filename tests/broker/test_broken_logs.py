@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 
 from broker import proof
 from broker.histories import trading
+from broker.kafka_broker import Broker
 from broker.venues import Venue, Worker
 from ledger.pages import Line, Page, encode_page, hash_outputs, page_hash, seal
 from ledger.snapshots import state_hash
@@ -209,3 +210,40 @@ def test_inputs_that_end_before_the_place_to_resume_halt_the_shard(venue: Venue)
     append(venue, after(last, **NOTHING, resume=last.resume | {("trades", 0): 1_000_000}))
     said = halted(venue.run("--shards", "0"))
     assert f"{venue.cluster.prefix}trades/0 offset 1000000 is outside what the topic still has" in said
+
+
+# --- inputs that cannot be read ---------------------------------------------------------------------------
+
+
+def break_record(broker: Broker, topic: str, text: bytes) -> None:
+    """Change a byte of a record on the disk of a broker that is not running."""
+    [segment] = (broker.folder / "data" / f"{topic}-0").glob("*.log")
+    data = segment.read_bytes()
+    assert data.count(text) == 1
+    segment.write_bytes(data.replace(text, text[:-1] + b"?"))
+
+
+def test_a_record_that_cannot_be_read_halts_the_shard_until_it_is_told_to_pass_it_over(
+    venue: Venue, own_broker: Broker
+) -> None:
+    first = venue.end("prices", 0)
+    for name in ("before", "broken", "after"):  # each a batch of its own
+        price = {"type": "mark_price", "symbol": "BTC-PERP", "price": "101000", "ts": 1_790_000_000_000}
+        venue.feed([{**price, "event_id": f"{name}-mark"}])
+    own_broker.stop()
+    break_record(own_broker, venue.cluster.topic("prices"), b"broken-mark")
+    own_broker.start()
+
+    place = f"{venue.cluster.topic('prices')}:0:{first + 1}"
+    said = halted(venue.run("--once"))
+    assert f"prices/0 offset {first + 1} cannot be read" in said
+    assert f"--skip {place}" in said
+    assert b"before-mark" in b"".join(line.body for page in pages(venue) for line in page.lines)
+
+    assert venue.run("--once", "--skip", place, "--reason", "a broken disk").ended() == 0
+    *_, skipped, last = [line for page in pages(venue) for line in page.lines]
+    assert skipped.kind == "refused"
+    assert b'"skipped"' in skipped.body
+    assert b"a broken disk" in skipped.body
+    assert b"after-mark" in last.body
+    assert venue.run("--once").ended() == 0
