@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.arithmetic import multiply_requirement
-from ledger.book import MODES, Book
+from ledger.book import MODES, NO_REGIME, Book
 from ledger.kernel import REGIMES, Columns, Evaluated, Terms, evaluate_pools
 from ledger.kernel_triggers import Settled, Watched, settle_pools
 from ledger.market import Market
@@ -106,6 +106,8 @@ def settle_silent(state: State, pools: Sequence[int]) -> list[int]:
         held.intervals[item].narrow(slot, lower, upper)
     silent = set(np.array(ordinary)[settled.silent].tolist()) if ordinary else set()
     state.book.hush(silent)
+    # As a look does of whoever is not to be told of regimes; of the others none is silent here.
+    state.book.pools.regime.array[list(silent)] = NO_REGIME
     return [pool for pool in pools if pool not in silent]
 
 

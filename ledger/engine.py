@@ -20,7 +20,7 @@ from ledger.funding import charge_funding
 from ledger.modes import decide_mode
 from ledger.orders import close_order, open_order
 from ledger.pricing import Priced, charge_interest, set_index, set_mark
-from ledger.standing import review
+from ledger.standing import anybody_to_review, review
 from ledger.state import State
 from ledger.stops import cancel_stop, place_stop
 from ledger.transfers import decide_transfer
@@ -83,6 +83,8 @@ def _adopt_parameters(state: State, event: RiskParametersPublished, cause: Cause
     state.adopt(event)
     state.market.tell_time(event.ts)
     outputs = list(notice_stale(state, cause))
+    if not anybody_to_review(state):
+        return [*outputs, *examine(state, range(len(state.book.pools)), cause)]
     for account in range(len(state.book.accounts.names)):
         reviewed = review(state, account, cause)
         pools = state.book.pools_of(account)

@@ -53,8 +53,9 @@ def charge_interest(state: State, event: InterestRate, _cause: Cause) -> Priced:
     book, asset = state.book, state.rules.asset(event.asset)
     rate = event.rate.at(RATE_PRECISION, "rate")
     state.market.fall_due(state.market.charged, asset, event.ts, "interest")
-    debtors = [pool for pool in book.balances.pools_holding(asset) if book.balance(pool, asset) < 0]
-    for pool in debtors:
-        interest = multiply_divide_truncate(book.balance(pool, asset), rate, RATE_SCALE)
+    holders = zip(*book.balances.amounts_of(asset, book.balances.amount), strict=True)
+    debts = [(pool, balance) for pool, balance in holders if balance < 0]
+    for pool, debt in debts:
+        interest = multiply_divide_truncate(debt, rate, RATE_SCALE)
         book.pay(pool, asset, interest, INTEREST, state.rules)
-    return Priced([], debtors)
+    return Priced([], [pool for pool, _ in debts])

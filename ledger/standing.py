@@ -38,6 +38,13 @@ def review(state: State, account: int, cause: Cause) -> Booked:
     return touching_nothing(*said)
 
 
+def anybody_to_review(state: State) -> bool:
+    """Whether there is an account of which `review` might say something."""
+    accounts, lost = state.book.accounts, state.credentials.lost.used()
+    is_continuous = state.rules.parameters.eligibility.review == "continuous"
+    return bool(lost.any() or (is_continuous and (accounts.mode.used() == _PORTFOLIO).any()))
+
+
 def conditions_lost(state: State, account: int, ts: int) -> list[str]:
     """The conditions of portfolio margin that an account in that mode no longer meets."""
     rules = state.rules.parameters.eligibility

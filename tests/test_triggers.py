@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.bands import REQUIREMENT_SCALE
+from ledger.book import NO_REGIME
 from ledger.observables import KNOWN_BOOK, KNOWN_STATE, UNKNOWN_FIELDS, knows_everything
 from ledger.snapshots import dump, restore
 from ledger.state import State
@@ -271,6 +272,15 @@ def test_another_regime_decides_at_the_same_tick(compiled: bool) -> None:
 def trade(symbol: str, side: str, quantity: str, price: str) -> Event:
     fields = {"symbol": symbol, "side": side, "quantity": quantity, "price": price, "fee": "0"}
     return {"type": "trade_executed", **fields}
+
+
+@COMPILED
+def test_regimes_are_forgotten_by_all_when_nobody_is_to_be_told_any_more(compiled: bool) -> None:
+    twins = Twins(compiled=compiled)
+    twins.tell_all([parameters(publish_tolerance=NEVER_MOVED, **ALERTS), *random_history(0, 40)[1:]])
+    assert any(regime != NO_REGIME for regime in twins.plain.book.pools.regime.used())
+    assert twins.tell(parameters(99, publish_tolerance=NEVER_MOVED)) == []
+    twins.compare_states()
 
 
 @COMPILED
