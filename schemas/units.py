@@ -59,11 +59,14 @@ class ExactDecimal(NamedTuple):
 
     def text(self) -> str:
         """Plain notation without trailing zeros: "12.5", "0", "-3"."""
-        if not self.places:
-            return str(self.units)
-        digits = str(abs(self.units)).rjust(self.places + 1, "0")
-        sign = "-" if self.units < 0 else ""
-        return f"{sign}{digits[: -self.places]}.{digits[-self.places :]}"
+        units, places = self
+        digits = str(units)
+        if not places:
+            return digits
+        if units < 0 or len(digits) <= places:
+            sign = "-" if units < 0 else ""
+            digits = sign + str(abs(units)).rjust(places + 1, "0")
+        return f"{digits[:-places]}.{digits[-places:]}"
 
 
 def parse_decimal(text: str) -> ExactDecimal:
@@ -133,7 +136,7 @@ def is_identifier(value: str) -> bool:
 
 
 def _identifier(value: str) -> bool:
-    return is_identifier(value) or _invalid("1 to 64 characters of A-Za-z0-9._:- are needed")
+    return _IDENTIFIER.match(value) is not None or _invalid("1 to 64 characters of A-Za-z0-9._:- are needed")
 
 
 def _symbol(value: str) -> bool:

@@ -1,7 +1,8 @@
 """The edge: bytes from outside become an event, or a `Refusal` that names the field and the reason.
 
 The only file that knows pydantic. Everything here is strict: no coercion, no unknown fields, no
-duplicate keys, and limits on size, depth and digits that do not depend on the machine.
+duplicate keys, and limits on size, depth and digits that do not depend on the machine. What is good and flat
+takes a short cut (`schemas.flat`) to the same event.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from schemas import parameters
 from schemas.events import TOPIC_OF, AccountEvent, Event, PriceEvent
+from schemas.flat import decode_flat
 from schemas.refusals import Reason, Refusal
 from schemas.units import (
     DECIMAL_PATTERN,
@@ -92,6 +94,12 @@ def decode(raw: bytes | None) -> Event:
     """Read one input event. Refusal: any wire reason of `Reason`, with the field at fault."""
     if raw is None:
         raise Refusal(Reason.TOMBSTONE, "", "the record has no value")
+    event = decode_flat(raw)
+    return decode_strictly(raw) if event is None else event
+
+
+def decode_strictly(raw: bytes) -> Event:
+    """The same without the short cut: whatever it is, and what is wrong with it."""
     document, problem = _parse(raw)
     if problem is None:
         try:
