@@ -18,18 +18,19 @@ class Malformed(ValueError):
 
 def frame(fields: Iterable[bytes]) -> bytes:
     """Each field after its length (8 bytes, little-endian)."""
-    return b"".join(part for field in fields for part in (_LENGTH.pack(len(field)), field))
+    length = _LENGTH.pack
+    return b"".join([length(len(field)) + field for field in fields])
 
 
 def unframe(data: bytes) -> Iterator[bytes]:
     """The fields of `frame`. Malformed when the lengths do not add up."""
-    place = 0
-    while place < len(data):
+    place, whole, length = 0, len(data), _LENGTH.unpack_from
+    while place < whole:
         start = place + _LENGTH.size
-        if start > len(data):
+        if start > whole:
             raise Malformed("a field's length is cut off")
-        end = start + _LENGTH.unpack_from(data, place)[0]
-        if end > len(data):
+        end = start + length(data, place)[0]
+        if end > whole:
             raise Malformed("a field is cut off")
         yield data[start:end]
         place = end
@@ -38,7 +39,7 @@ def unframe(data: bytes) -> Iterator[bytes]:
 def framed_hash(domain: str, version: int, fields: Iterable[bytes]) -> str:
     """SHA-256 over a domain tag, a version and framed fields, as 64 hexadecimal digits."""
     digest = hashlib.sha256(frame((domain.encode(), str(version).encode())))
+    add, length = digest.update, _LENGTH.pack
     for field in fields:
-        digest.update(_LENGTH.pack(len(field)))
-        digest.update(field)
+        add(length(len(field)) + field)
     return digest.hexdigest()

@@ -93,7 +93,7 @@ def seal(
     previous_hash: str,
     closed_at_ms: int,
     engine_version: int,
-    coordinates: Iterable[Coordinates],
+    coordinates: Iterable[tuple[str, int, int]],
     resume: Resume,
     outputs: Sequence[PublishedOutput],
     lines: Sequence[Line],
@@ -140,13 +140,13 @@ def hash_outputs(outputs: Iterable[PublishedOutput]) -> str:
 
 def page_hash(page: Page) -> str:
     """The hash of everything in a page but itself."""
-    return framed_hash("margin-ledger page", PAGE_FORMAT, [_header(page), *map(_encode_line, page.lines)])
+    return framed_hash("margin-ledger page", PAGE_FORMAT, [_header(page), *_encode_lines(page.lines)])
 
 
 def encode_page(page: Page) -> bytes:
     """A page as one record, not compressed."""
     parts = [_MAGIC, str(PAGE_FORMAT).encode(), page.hash.encode(), _header(page)]
-    return frame([*parts, *map(_encode_line, page.lines)])
+    return frame([*parts, *_encode_lines(page.lines)])
 
 
 def decode_page(record: bytes) -> Page:
@@ -155,7 +155,7 @@ def decode_page(record: bytes) -> Page:
         magic, version, stated_hash, header, *lines = unframe(record)
         if magic != _MAGIC or version != str(PAGE_FORMAT).encode():
             raise CorruptPage(f"not a page of format {PAGE_FORMAT}")
-        page = _read_header(json.loads(header), tuple(map(_decode_line, lines)))
+        page = _read_header(json.loads(header), _decode_lines(lines))
         page = replace(page, hash=page_hash(page))
         is_as_written = (page.hash.encode(), _header(page)) == (stated_hash, header)
     except (Malformed, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -196,20 +196,22 @@ def _read_header(header: dict[str, Any], lines: tuple[Line, ...]) -> Page:
     )
 
 
-def _runs(coordinates: Iterable[Coordinates]) -> tuple[Run, ...]:
+def _runs(coordinates: Iterable[tuple[str, int, int]]) -> tuple[Run, ...]:
     runs: list[Run] = []
+    source: tuple[str, int] | None = None
+    first = end = 0
     for topic, partition, offset in coordinates:
-        last = runs[-1] if runs else None
-        if last and (last.topic, last.partition, last.first + last.length) == (topic, partition, offset):
-            runs[-1] = last._replace(length=last.length + 1)
-        else:
-            runs.append(Run(topic, partition, offset, 1))
-    return tuple(runs)
+        if offset != end or source != (topic, partition):
+            if source is not None:
+                runs.append(Run(*source, first, end - first))
+            source, first = (topic, partition), offset
+        end = offset + 1
+    return (*runs, Run(*source, first, end - first)) if source is not None else ()
 
 
-def _encode_line(line: Line) -> bytes:
-    return _TAG_OF_KIND[line.kind] + line.body
+def _encode_lines(lines: Iterable[Line]) -> list[bytes]:
+    return [_TAG_OF_KIND[kind] + body for kind, body in lines]
 
 
-def _decode_line(data: bytes) -> Line:
-    return Line(_KIND_OF_TAG[data[:1]], data[1:])
+def _decode_lines(records: Iterable[bytes]) -> tuple[Line, ...]:
+    return tuple([Line(_KIND_OF_TAG[record[:1]], record[1:]) for record in records])

@@ -7,12 +7,12 @@ Both go through the same engine, so a page's outputs can be recomputed from the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ledger.engine import ENGINE_VERSION, apply
-from ledger.pages import Coordinates, Line, Page, PublishedOutput, Resume, seal
+from ledger.pages import Coordinates, Line, Page, PublishedOutput, seal
 from ledger.state import State
 from processors.journal import SourceRecord
 from schemas.canonical import canonical_json, encode
@@ -48,8 +48,8 @@ class Tray:
 
     def add(self, output: Output) -> None:
         """The next output of the page."""
-        place = {"shard": self.shard, "page": self.page, "index": len(self.outputs)}
-        self.outputs.append(PublishedOutput(OUTPUT_TOPIC_OF[output.type], encode(output, **place)))
+        body = encode(output, shard=self.shard, page=self.page, index=len(self.outputs))
+        self.outputs.append(PublishedOutput(OUTPUT_TOPIC_OF[output.type], body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,7 @@ class PageBuilder:
         self._state = state
         self._shards = shards
         self._follows = follows
-        self._resume: Resume = dict(follows.resume)
-        self._coordinates: list[Coordinates] = []
+        self._records: list[SourceRecord] = []
         self._lines: list[Line] = []
         self._tray = Tray(shard, follows.number + 1)
         self.size_bytes = 0
@@ -84,41 +83,42 @@ class PageBuilder:
 
     def take(self, record: SourceRecord, event: Event | Refusal) -> None:
         """Apply one input, or note its refusal."""
-        coordinates = Coordinates(record.topic, record.partition, record.offset)
-        line = self._apply(event, record, coordinates)
-        self._coordinates.append(coordinates)
+        line = self._apply(event, record)
+        self._records.append(record)
         self._lines.append(line)
-        self._resume[record.topic, record.partition] = record.offset + 1
         self.size_bytes += len(line.body)
 
     def close(self, closed_at_ms: int) -> ClosedPage:
         """Seal the page."""
+        stood = [record[:3] for record in self._records]
+        ends = {(topic, partition): offset + 1 for topic, partition, offset in stood}
         page = seal(
             shard=self._tray.shard,
             number=self._tray.page,
             previous_hash=self._follows.hash,
             closed_at_ms=closed_at_ms,
             engine_version=ENGINE_VERSION,
-            coordinates=self._coordinates,
-            resume=self._resume,
+            coordinates=stood,
+            resume=self._follows.resume | ends,
             outputs=self._tray.outputs,
             lines=self._lines,
         )
         return ClosedPage(page, self._tray.outputs)
 
-    def _apply(self, event: Event | Refusal, record: SourceRecord, coordinates: Coordinates) -> Line:
+    def _apply(self, event: Event | Refusal, record: SourceRecord) -> Line:
         if isinstance(event, Refusal):
-            return self._refuse(event, record, coordinates)
+            return self._refuse(event, record)
         try:
             outputs = apply(self._state, event)
         except Refusal as refusal:
             refusal.about(account_id=getattr(event, "account_id", None), event_id=event.event_id)
-            return self._refuse(refusal, record, coordinates)
+            return self._refuse(refusal, record)
         for output in outputs:
             self._tray.add(output)
         return Line("accepted", encode(event))
 
-    def _refuse(self, refusal: Refusal, record: SourceRecord, coordinates: Coordinates) -> Line:
+    def _refuse(self, refusal: Refusal, record: SourceRecord) -> Line:
+        coordinates = Coordinates(*record[:3])
         body = {
             "reason": refusal.reason,
             "field": refusal.field,
@@ -144,22 +144,38 @@ class Replayed(NamedTuple):
 
 def replay_page(state: State, page: Page, shards: int) -> list[PublishedOutput]:
     """Apply a page's lines to the state before it; its outputs. Divergence when a line no longer applies."""
-    return [output for replayed in replay_lines(state, page, shards) for output in replayed.outputs]
+    tray = Tray(page.shard, page.number)
+    for line, coordinates in _placed_lines(page):
+        _redo(state, page, line, coordinates, shards, tray)
+    return tray.outputs
 
 
 def replay_lines(state: State, page: Page, shards: int) -> Iterator[Replayed]:
     """The same, line by line: the state is that after the line that was yielded last."""
     tray = Tray(page.shard, page.number)
-    lines = zip(page.lines, page.coordinates(), strict=True) if page.number else ()
-    for place, (line, coordinates) in enumerate(lines):
-        before, event = len(tray.outputs), None
-        if line.kind == "accepted":
-            event, outputs = _apply_again(state, page, line)
-            for output in outputs:
-                tray.add(output)
-        elif _publishes_refusal(coordinates, page.shard, shards):
-            tray.add(_dead_letter(json.loads(line.body), coordinates))
+    for place, (line, coordinates) in enumerate(_placed_lines(page)):
+        before = len(tray.outputs)
+        event = _redo(state, page, line, coordinates, shards, tray)
         yield Replayed(place, coordinates, line, event, tray.outputs[before:])
+
+
+def _placed_lines(page: Page) -> Iterable[tuple[Line, Coordinates]]:
+    """The lines of a page with where they stood; none of the genesis, which stood nowhere."""
+    return zip(page.lines, page.coordinates(), strict=True) if page.number else ()
+
+
+def _redo(
+    state: State, page: Page, line: Line, coordinates: Coordinates, shards: int, tray: Tray
+) -> Event | None:
+    """Put on the tray what a line says; its event, None for a refusal."""
+    if line.kind == "accepted":
+        event, outputs = _apply_again(state, page, line)
+        for output in outputs:
+            tray.add(output)
+        return event
+    if _publishes_refusal(coordinates, page.shard, shards):
+        tray.add(_dead_letter(json.loads(line.body), coordinates))
+    return None
 
 
 def _apply_again(state: State, page: Page, line: Line) -> tuple[Event, list[LedgerOutput]]:
