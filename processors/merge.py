@@ -13,6 +13,7 @@ from schemas.events import TOPIC_RANK, Event
 from schemas.refusals import Refusal
 
 Rank = tuple[int, int, int, int]  # time, topic, partition, offset
+Fed = tuple[SourceRecord, Event | Refusal]  # a record, and what became of it at the edge
 
 
 class Arrival(NamedTuple):
@@ -25,10 +26,28 @@ class Arrival(NamedTuple):
 
 @dataclass(slots=True)
 class _Buffer:
+    """What is known of a source: its next record, with its rank, and those waiting behind it."""
+
     position: int
     at_end: bool = False
     latest_ts: int = 0
-    arrivals: deque[Arrival] = field(default_factory=deque)
+    head: Arrival | None = None
+    waiting: deque[Fed] = field(default_factory=deque)
+
+    def __len__(self) -> int:
+        return len(self.waiting) + (self.head is not None)
+
+    def advance(self) -> None:
+        """Put the next record at the head."""
+        if not self.waiting:
+            self.head = None
+            return
+        record, event = self.waiting.popleft()
+        # What cannot be read has no time of its own, and one that is refused must not set the time.
+        if not isinstance(event, Refusal) and event.ts > self.latest_ts:
+            self.latest_ts = event.ts
+        rank = (self.latest_ts, TOPIC_RANK[record.topic], record.partition, record.offset)
+        self.head = Arrival(rank, record, event)
 
 
 class Merge:
@@ -45,7 +64,7 @@ class Merge:
         """
         wanted = {}
         for source, buffer in self._buffers.items():
-            if len(buffer.arrivals) < capacity:
+            if len(buffer) < capacity:
                 wanted[source] = buffer.position
             else:
                 buffer.at_end = False
@@ -53,31 +72,32 @@ class Merge:
 
     def runs_low(self, reserve: int) -> bool:
         """Whether a source that has more to give is down to fewer than `reserve` records."""
-        return any(not buffer.at_end and len(buffer.arrivals) < reserve for buffer in self._buffers.values())
+        return any(not buffer.at_end and len(buffer) < reserve for buffer in self._buffers.values())
 
-    def feed(
-        self, source: Source, arrivals: Sequence[tuple[SourceRecord, Event | Refusal]], *, at_end: bool
-    ) -> None:
+    def feed(self, source: Source, arrivals: Sequence[Fed], *, at_end: bool) -> None:
         """Add the next records of a source. `at_end`: it had no more when it was read."""
         buffer = self._buffers[source]
         buffer.at_end = at_end
-        for record, event in arrivals:
-            # What cannot be read has no time of its own, and one that is refused must not set the time.
-            if not isinstance(event, Refusal):
-                buffer.latest_ts = max(buffer.latest_ts, event.ts)
-            rank = (buffer.latest_ts, TOPIC_RANK[record.topic], record.partition, record.offset)
-            buffer.arrivals.append(Arrival(rank, record, event))
-            buffer.position = record.offset + 1
+        if not arrivals:
+            return
+        buffer.position = arrivals[-1][0].offset + 1
+        buffer.waiting.extend(arrivals)
+        if buffer.head is None:
+            buffer.advance()
 
     def take(self, *, only_topic: str | None = None) -> Arrival | None:
         """The next record in the merged order; None while some source may still have an earlier one."""
-        first: _Buffer | None = None
+        first: Arrival | None = None
+        of: _Buffer | None = None
         for (topic, _), buffer in self._buffers.items():
-            if only_topic not in (None, topic):
+            if only_topic is not None and topic != only_topic:
                 continue
-            if not buffer.arrivals:
+            head = buffer.head
+            if head is None:
                 if not buffer.at_end:
                     return None
-            elif first is None or buffer.arrivals[0].rank < first.arrivals[0].rank:
-                first = buffer
-        return first.arrivals.popleft() if first else None
+            elif first is None or head.rank < first.rank:
+                first, of = head, buffer
+        if of is not None:
+            of.advance()
+        return first
