@@ -20,7 +20,7 @@ class Edge:
 
     def admit(self, record: SourceRecord, now_ms: int) -> Event | Refusal:
         """The event in a record, or why it is refused."""
-        event = decoded(record) if record.event is None else record.event
+        event = decoded(record.value) if record.event is None else record.event
         if isinstance(event, Refusal):
             return event
         try:
@@ -46,10 +46,10 @@ class Edge:
             raise Refusal(Reason.WRONG_PARTITION, "account_id", "the partition must be murmur2 of the key")
 
 
-def decoded(record: SourceRecord) -> Event | Refusal:
+def decoded(value: bytes | None) -> Event | Refusal:
     """What the bytes of a record say, wherever it stands."""
     try:
-        return decode(record.value)
+        return decode(value)
     except Refusal as refusal:
         return refusal
 

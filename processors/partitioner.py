@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 PARTITIONER: Final = "murmur2"
 _SEED: Final = 0x9747B28C
 _M: Final = 0x5BD1E995
 _MASK: Final = 0xFFFFFFFF
+_REMEMBERED: Final = 2**15  # keys; an account that trades comes again and again
 
 
 def partition_of(key: bytes, partitions: int) -> int:
@@ -15,6 +17,7 @@ def partition_of(key: bytes, partitions: int) -> int:
     return (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
+@lru_cache(_REMEMBERED)
 def murmur2(data: bytes) -> int:
     """32-bit MurmurHash2 with Kafka's seed, unsigned."""
     result = (_SEED ^ len(data)) & _MASK

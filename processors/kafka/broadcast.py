@@ -95,13 +95,14 @@ class BroadcastFeed:
         for at, records in (await self._reader.take(positions, _READ_AT_ONCE)).items():
             # Meanwhile somebody may have begun anew, further on.
             if self._windows[at] is windows[at]:
-                decoded_records = [self._decode(record) for record in records]
-                windows[at].extend(decoded_records, self._reader.reached(at))
+                windows[at].extend(self._decoded(at, records), self._reader.reached(at))
 
-    def _decode(self, record: Any) -> SourceRecord:
-        topic = record.topic.removeprefix(self._prefix)
-        raw = SourceRecord(topic, record.partition, record.offset, record.key, record.value)
-        return raw._replace(event=decoded(raw))
+    def _decoded(self, at: TopicPartition, records: list[Any]) -> list[SourceRecord]:
+        topic, partition = at.topic.removeprefix(self._prefix), at.partition
+        return [
+            SourceRecord(topic, partition, raw.offset, raw.key, raw.value, decoded(raw.value))
+            for raw in records
+        ]
 
 
 class InputStream:
@@ -123,7 +124,7 @@ class InputStream:
         own = {at: position for at, position in positions.items() if at not in fed}
         taken: dict[TopicPartition, list[SourceRecord]] = {}
         for at, records in (await self._own.take(own, limit)).items():
-            taken[at] = [self._plain(record) for record in records]
+            taken[at] = self._plain(at, records)
         if self._feed is not None and fed:
             taken |= await self._feed.take(fed, limit)
             for at, position in fed.items():
@@ -157,6 +158,6 @@ class InputStream:
         else:
             self._fed[at] = max(position, self._feed.end(at))
 
-    def _plain(self, record: Any) -> SourceRecord:
-        topic = record.topic.removeprefix(self._prefix)
-        return SourceRecord(topic, record.partition, record.offset, record.key, record.value)
+    def _plain(self, at: TopicPartition, records: list[Any]) -> list[SourceRecord]:
+        topic, partition = at.topic.removeprefix(self._prefix), at.partition
+        return [SourceRecord(topic, partition, raw.offset, raw.key, raw.value) for raw in records]
