@@ -23,8 +23,8 @@ def encode(message: object, **more: int) -> bytes:
     """The canonical bytes of an event or output; `more` fields follow its own."""
     text = _WRITERS[type(message)](message)
     if more:
-        fields_of_more = "".join(f',"{name}":{value}' for name, value in more.items())
-        text = f"{text[:-1]}{fields_of_more}}}"
+        further = "".join([f',"{name}":{value}' for name, value in more.items()])
+        text = f"{text[:-1]}{further}}}"
     return text.encode()
 
 

@@ -82,7 +82,7 @@ def test_a_reason_is_written_as_the_text_it_is() -> None:
     assert json.loads(encode(refused))["reason"] == "too_late"
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), b"bytes", object()], ids=repr)
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), b"bytes", {1, 2}], ids=str)
 def test_what_json_does_not_have_is_not_written(value: object) -> None:
     with pytest.raises((TypeError, ValueError)):
         encode(Remark(text=value))

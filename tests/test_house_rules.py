@@ -145,6 +145,10 @@ def test_only_the_wire_format_imports_pydantic_in_the_schemas() -> None:
     assert {path.partition(":")[0] for path in offences(pydantic, "schemas")} <= {"schemas/wire.py"}
 
 
+def test_only_the_short_cut_imports_msgspec() -> None:
+    assert importers("msgspec") == {"schemas/flat.py"}
+
+
 def test_the_ledger_imports_nothing_impure() -> None:
     assert offences(impure_imports, "ledger") == []
 
