@@ -79,7 +79,7 @@ class PageBuilder:
 
     def is_full(self, limits: PageLimits) -> bool:
         """Whether the page must close."""
-        return self.entries >= limits.entries or self.size_bytes >= limits.size_bytes
+        return len(self._lines) >= limits.entries or self.size_bytes >= limits.size_bytes
 
     def take(self, record: SourceRecord, event: Event | Refusal) -> None:
         """Apply one input, or note its refusal."""

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from types import NoneType
-from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 from annotated_types import Predicate
 from msgspec import UNSET, UnsetType
-from msgspec.structs import astuple
 
 from schemas.events import Event
 from schemas.units import ExactDecimal, Symbol, parse_decimal
@@ -71,7 +81,7 @@ class _Slot(NamedTuple):
 
 
 def _slots_of(kind: type) -> list[_Slot] | None:
-    """The fields of an event but for its type, the optional ones last; None when it is not flat."""
+    """The fields of an event but for its type; None when it is not flat."""
     hints, slots = get_type_hints(kind, include_extras=True), []
     for field in fields(kind):
         if field.name != _TAG:
@@ -80,7 +90,7 @@ def _slots_of(kind: type) -> list[_Slot] | None:
             if value is None:
                 return None
             slots.append(_Slot(field.name, optional, value, _filler(kind, field.name)))
-    return sorted(slots, key=lambda slot: slot.optional)
+    return slots
 
 
 @cache
@@ -143,37 +153,42 @@ def _tag(kind: type) -> str:
     return next(str(field.default) for field in fields(kind) if field.name == _TAG)
 
 
+_BUILD: Final = """\
+def build(record, quotes):
+    event = new(kind)
+    fill_{tag}(event, name)
+    {steps}
+    return event if quotes == {quotes} else None
+"""
+
+
 def _builder_of(kind: type, slots: list[_Slot]) -> Build:
     """How an event is made of its record, given how many quotation marks that has.
 
-    None when there are more than its fields take: then one of them is given twice.
+    None when there are more than its fields take: then one of them is given twice. It is written as a person
+    would write it for this type, a line for each field, so that nothing is decided again for each record.
     """
-    new, tag, fill_tag = object.__new__, _tag(kind), _filler(kind, _TAG)
-    steps = [(*_step(slot), slot.fill) for slot in slots]
-    needed = [slot for slot in slots if not slot.optional]
-    optional = slots[len(needed) :]
-    quotes_of_needed = 4 + sum(slot.value.quotes for slot in needed)
-
-    def build(record: msgspec.Struct, quotes: int) -> Any:
-        event: Any = new(kind)
-        values = astuple(record)
-        fill_tag(event, tag)
-        for value, (read, check, fill) in zip(values, steps, strict=True):
-            if read is not None:
-                fill(event, read(value))
-            else:
-                if check is not None:
-                    check(value)
-                fill(event, value)
-        taken = quotes_of_needed
-        if optional:
-            taken += sum(map(_quotes_taken, optional, values[len(needed) :]))
-        return event if quotes == taken else None
-
-    return build
+    names = {"new": object.__new__, "kind": kind, "name": _tag(kind), f"fill_{_TAG}": _filler(kind, _TAG)}
+    steps, quotes = [], [str(4 + sum(slot.value.quotes for slot in slots if not slot.optional))]
+    for slot in slots:
+        read, check = _reading(slot)
+        names |= {f"fill_{slot.name}": slot.fill, f"read_{slot.name}": read, f"check_{slot.name}": check}
+        steps.append((_CHECKED if check else _READ if read else _AS_IT_STANDS).format(field=slot.name))
+        if slot.optional:
+            names[f"quotes_{slot.name}"] = partial(_quotes_taken, slot)
+            quotes.append(f"quotes_{slot.name}(record.{slot.name})")
+    source = _BUILD.format(tag=_TAG, steps="\n    ".join(steps), quotes=" + ".join(quotes))
+    exec(source, names)  # only names of fields go into it, and nothing of what is read
+    return cast("Build", names["build"])
 
 
-def _step(slot: _Slot) -> tuple[Read | None, Check | None]:
+_READ: Final = "fill_{field}(event, read_{field}(record.{field}))"
+_CHECKED: Final = "check_{field}(value := record.{field}); fill_{field}(event, value)"
+_AS_IT_STANDS: Final = "fill_{field}(event, record.{field})"
+
+
+def _reading(slot: _Slot) -> tuple[Read | None, Check | None]:
+    """How a field is read, or only checked."""
     _, read, check = slot.value
     if not slot.optional:
         return read, check

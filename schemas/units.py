@@ -32,6 +32,9 @@ MAX_DEPTH: Final = 16
 
 DECIMAL_PATTERN: Final = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
 _DECIMAL = re.compile(DECIMAL_PATTERN.replace("$", r"\Z"), re.ASCII)
+_CANONICAL_DECIMAL = re.compile(
+    rf"-?(?:0|[1-9][0-9]{{0,{MAX_WHOLE_DIGITS - 1}}})(?:\.[0-9]{{0,{MAX_DECIMALS - 1}}}[1-9])?\Z", re.ASCII
+)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z", re.ASCII)
 _SYMBOL = re.compile(r"[A-Za-z0-9._:/-]{1,64}\Z", re.ASCII)
 _LIQUIDATION_ID = re.compile(r"[A-Za-z0-9._:/-]{1,160}\Z", re.ASCII)
@@ -71,6 +74,13 @@ class ExactDecimal(NamedTuple):
 
 def parse_decimal(text: str) -> ExactDecimal:
     """Read plain decimal notation. Refusals: `malformed_number`, `out_of_range`, `too_precise`."""
+    if not _CANONICAL_DECIMAL.match(text):
+        return _parse_uncommon_decimal(text)
+    whole, _, fraction = text.partition(".")
+    return ExactDecimal(int(whole + fraction), len(fraction))
+
+
+def _parse_uncommon_decimal(text: str) -> ExactDecimal:
     # The length is looked at first: nothing of thousands of digits is ever made a number.
     if len(text) > 400:
         raise Refusal(Reason.OUT_OF_RANGE, "", f"{len(text)} characters are no amount")
