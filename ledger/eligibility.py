@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from ledger.table import Column
+from ledger.volumes import DailyVolumes
 from schemas.parameters import EligibilityRules
-from schemas.units import DAY_MS, MAX_VOLUME_DAYS, SETTLEMENT_PRECISION
+from schemas.units import DAY_MS, SETTLEMENT_PRECISION
 
 IDENTITY_VERIFIED: Final = 1
 SECURITY_COMPLETED: Final = 2
@@ -22,14 +23,13 @@ class Credentials:
         self.fills = Column("i8")
         self.trading_days = Column("i8")
         self.lost = Column("i1")  # in portfolio mode, but conditions are no longer met
-        # Traded notional (settlement units) by UTC day; the last MAX_VOLUME_DAYS days are kept.
-        self.volume_by_day: list[dict[int, int]] = []
+        self.volumes = DailyVolumes()
 
     def add_account(self) -> None:
         """Room for one more account, which has shown nothing."""
         for column in self.columns().values():
             column.grow()
-        self.volume_by_day.append({})
+        self.volumes.add_account()
 
     def grant(self, account: int, flag: int) -> None:
         """Something about the account was verified."""
@@ -50,22 +50,13 @@ class Credentials:
     def record_fill(self, account: int, ts: int, notional: int) -> None:
         """Count a fill. One so old that its day was dropped counts as a fill, but not for its day."""
         self.fills[account] += 1
-        days, day = self.volume_by_day[account], ts // DAY_MS
-        newest = max(days, default=day)
-        if day <= newest - MAX_VOLUME_DAYS:
-            return
-        if day not in days:
+        if self.volumes.add(account, ts // DAY_MS, notional):
             self.trading_days[account] += 1
-        days[day] = days.get(day, 0) + notional
-        if day > newest:
-            for old in [kept for kept in days if kept <= day - MAX_VOLUME_DAYS]:
-                del days[old]
 
     def volume(self, account: int, ts: int, days: int) -> int:
         """Notional traded on the UTC day of `ts` and the `days - 1` before it."""
         today = ts // DAY_MS
-        traded = self.volume_by_day[account]
-        return sum(amount for day, amount in traded.items() if today - days < day <= today)
+        return self.volumes.within(account, today - days + 1, today)
 
     def columns(self) -> dict[str, Column]:
         """Every column by name, for snapshots and hashes."""

@@ -106,12 +106,12 @@ def _apply_to_account(state: State, event: AccountEvent, cause: Cause, version: 
     state.require_parameters()
     account = accounts.numbers.get(event.account_id)
     if account is not None:
-        state.applied[account].require_new(event.event_id, event.ts)
+        state.applied.require_new(account, event.event_id, event.ts)
     prepare = _PREPARE if version == ENGINE_VERSION else _PREPARE_OF[version]
     book = prepare[type(event)](state, event)
     if account is None:
         account = state.open_account(event.account_id)
-    state.applied[account].remember(event.event_id, event.ts)
+    state.applied.remember(account, event.event_id, event.ts)
     noticed = list(notice_stale(state, cause))
     booked, reviewed = book(account), review(state, account, cause)
     pools = sorted({*booked.pools, *reviewed.pools})

@@ -26,7 +26,8 @@ def fork(state: State, account: int) -> State:
     number = copy.open_account(state.book.accounts.names[account])
     _copy_row(state.book.accounts.columns(), account, copy.book.accounts.columns(), number, but=("pool",))
     _copy_row(state.credentials.columns(), account, copy.credentials.columns(), number)
-    copy.credentials.volume_by_day[number] = dict(state.credentials.volume_by_day[account])
+    for day, notional in state.credentials.volumes.of(account):
+        copy.credentials.volumes.add(number, day, notional)
     if account in state.stops:
         copy.stops[number] = dict(state.stops[account])
     if account in state.thresholds:

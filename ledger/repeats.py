@@ -1,61 +1,139 @@
-"""Nothing is applied twice: the last ids of each account, and how far back that memory reaches."""
+"""Nothing is applied twice: the last ids of each account, and how far back that memory reaches.
+
+The ids of all accounts are in one store, so that a million memories are saved and restored by copying
+memory. An account's ids are in a run of neighbouring slots, which is as long as the next power of two.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from array import array
+from functools import lru_cache
 from typing import Final
 
+from ledger.table import Column
 from schemas.refusals import Reason, Refusal
 
 REMEMBERED: Final = 4096
 _DIGEST_BYTES: Final = 16
 _FORGOT_NOTHING: Final = -1
-# What an account begins with, shared by all: most of a million remember nothing of one kind or the other.
-_NO_DIGESTS: Final = bytearray()
-_NO_TIMES: Final = array("q")
+_NONE: Final = -1
+_SHORTEST_RUN: Final = 4
+_RUN_LENGTHS: Final = (REMEMBERED // _SHORTEST_RUN).bit_length()
 
 
 class RecentIds:
-    """The last 4,096 ids of one account: 16-byte digests in a ring, each with its time."""
-
-    __slots__ = ("digests", "forgotten_ts", "oldest", "times")
+    """The last 4,096 ids of every account: 16-byte digests in a ring, each with its time."""
 
     def __init__(self) -> None:
-        self.digests = _NO_DIGESTS
-        self.times = _NO_TIMES
-        self.oldest = 0  # the slot to overwrite once the ring is full
-        self.forgotten_ts = _FORGOT_NOTHING  # the newest time of an id that had to be forgotten
+        self.first = Column("i4", _NONE)  # per account: the slot where its run begins
+        self.count = Column("i4")  # how many ids it remembers
+        self.oldest = Column("i4")  # the place in its run to overwrite once that is a full ring
+        self.forgotten_ts = Column("i8", _FORGOT_NOTHING)  # the newest time of an id that had to be forgotten
+        self.times = Column("i8")  # per slot
+        self.digests = bytearray()  # 16 bytes per slot
+        # The first free run of each length. The time of its first slot says which comes next: as the
+        # complement, which is never positive and so like no time.
+        self.free = Column("i4", _NONE)
+        self.free.extend(_RUN_LENGTHS)
 
-    def __contains__(self, identifier: str) -> bool:
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def add_account(self) -> None:
+        """Room for one more account, which remembers nothing."""
+        for column in (self.first, self.count, self.oldest, self.forgotten_ts):
+            column.grow()
+
+    def has(self, account: int, identifier: str) -> bool:
+        """Whether the id is one of the account's last."""
+        begin = self.first.view[account] * _DIGEST_BYTES
+        end = begin + self.count.view[account] * _DIGEST_BYTES
         digest = _digest(identifier)
-        place = self.digests.find(digest)
+        place = self.digests.find(digest, begin, end) if begin >= 0 else _NONE
         while place > 0 and place % _DIGEST_BYTES:  # bytes of two neighbours that happen to match
-            place = self.digests.find(digest, place + 1)
+            place = self.digests.find(digest, place + 1, end)
         return place >= 0
 
-    def require_new(self, event_id: str, ts: int) -> None:
+    def require_new(self, account: int, event_id: str, ts: int) -> None:
         """Refusals: `duplicate_event`, and `too_late` when it can no longer be told."""
-        if event_id in self:
+        if self.has(account, event_id):
             raise Refusal(Reason.DUPLICATE_EVENT, "event_id", "this event was applied already")
-        if ts <= self.forgotten_ts:
-            raise Refusal(Reason.TOO_LATE, "ts", f"must be later than {self.forgotten_ts}")
+        forgotten_ts = self.forgotten_ts.view[account]
+        if ts <= forgotten_ts:
+            raise Refusal(Reason.TOO_LATE, "ts", f"must be later than {forgotten_ts}")
 
-    def remember(self, identifier: str, ts: int) -> None:
+    def remember(self, account: int, identifier: str, ts: int) -> None:
         """Add an id; the oldest is forgotten when the ring is full."""
-        digest = _digest(identifier)
-        if not self.times:
-            self.digests, self.times = bytearray(), array("q")
-        if len(self.times) < REMEMBERED:
-            self.digests += digest
-            self.times.append(ts)
-            return
-        self.forgotten_ts = max(self.forgotten_ts, self.times[self.oldest])
-        start = self.oldest * _DIGEST_BYTES
-        self.digests[start : start + _DIGEST_BYTES] = digest
-        self.times[self.oldest] = ts
-        self.oldest = (self.oldest + 1) % REMEMBERED
+        slot = self._oldest_slot(account) if self.count[account] == REMEMBERED else self._new_slot(account)
+        begin = slot * _DIGEST_BYTES
+        self.digests[begin : begin + _DIGEST_BYTES] = _digest(identifier)
+        self.times[slot] = ts
+
+    def newest_ts(self) -> int:
+        """The latest time of any id that was ever remembered; -1 when none was."""
+        columns = (self.forgotten_ts, self.times)
+        return max((int(column.used().max()) for column in columns if len(column)), default=_FORGOT_NOTHING)
+
+    def columns(self) -> dict[str, Column]:
+        """Every column by name, for snapshots and hashes; the digests are beside them."""
+        return {
+            "first": self.first,
+            "count": self.count,
+            "oldest": self.oldest,
+            "forgotten_ts": self.forgotten_ts,
+            "times": self.times,
+            "free": self.free,
+        }
+
+    def _oldest_slot(self, account: int) -> int:
+        """The slot of an id that is forgotten."""
+        place = self.oldest[account]
+        slot = self.first[account] + place
+        self.forgotten_ts[account] = max(self.forgotten_ts[account], self.times[slot])
+        self.oldest[account] = (place + 1) % REMEMBERED
+        return slot
+
+    def _new_slot(self, account: int) -> int:
+        """A slot after those in use, in a longer run where this one is full."""
+        count = self.count[account]
+        if count == 0:
+            self.first[account] = self._take_run(_SHORTEST_RUN)
+        elif count >= _SHORTEST_RUN and count & (count - 1) == 0:
+            self.first[account] = self._move(self.first[account], count)
+        self.count[account] = count + 1
+        return self.first[account] + count
+
+    def _move(self, run: int, length: int) -> int:
+        """A run of twice the length with the same ids in its first half; the old one is free."""
+        longer, width = self._take_run(2 * length), length * _DIGEST_BYTES
+        old, new = run * _DIGEST_BYTES, longer * _DIGEST_BYTES
+        self.digests[new : new + width] = self.digests[old : old + width]
+        self.times.array[longer : longer + length] = self.times.array[run : run + length]
+        # Nothing is left behind: free runs cost snapshots nothing, once they are compressed.
+        self.digests[old : old + width] = bytes(width)
+        self.times.array[run : run + length] = 0
+        kind = _kind(length)
+        self.times[run], self.free[kind] = ~self.free[kind], run
+        return longer
+
+    def _take_run(self, length: int) -> int:
+        """The first slot of a run that nobody has."""
+        kind = _kind(length)
+        run = self.free[kind]
+        if run == _NONE:
+            run = len(self.times)
+            self.times.extend(length)
+            self.digests += bytes(length * _DIGEST_BYTES)
+            return run
+        self.free[kind], self.times[run] = ~self.times[run], 0
+        return run
 
 
+def _kind(length: int) -> int:
+    """The place of a run's length among the powers of two from the shortest on."""
+    return (length // _SHORTEST_RUN).bit_length() - 1
+
+
+@lru_cache(maxsize=1)  # an id is asked for and then remembered
 def _digest(identifier: str) -> bytes:
     return hashlib.blake2b(identifier.encode(), digest_size=_DIGEST_BYTES).digest()

@@ -9,43 +9,71 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from ledger.framing import frame, framed_hash, unframe
+from ledger.framing import Bytes, Malformed, frame, framed_hash, unframe_views
 from ledger.liquidation import Episode
 from ledger.open_orders import Order
-from ledger.repeats import RecentIds
 from ledger.rulebook import compile_rulebook
 from ledger.state import State, Stop
 from ledger.table import AmountColumn, Column
 from schemas.canonical import canonical_json, to_plain
 from schemas.parameters import RiskParametersPublished
 
-STATE_FORMAT: Final = 2
+STATE_FORMAT: Final = 3
+_DOMAIN: Final = "margin-ledger state"
+# Account ids are free of it.
+_BETWEEN_NAMES: Final = "\n"
+
+Parts: TypeAlias = "dict[str, memoryview[int]]"
 
 
 def state_hash(state: State) -> str:
     """The hash of everything the ledger remembers."""
-    return framed_hash("margin-ledger state", STATE_FORMAT, _fields(state))
+    return framed_hash(_DOMAIN, STATE_FORMAT, _fields(state))
 
 
 def dump(state: State) -> bytes:
-    """Everything the ledger remembers."""
+    """Everything the ledger remembers: a copy, whatever happens to the state from now on."""
     return frame(_fields(state))
 
 
+def snapshot_hash(snapshot: bytes) -> str:
+    """The hash of the state that `dump` wrote, without restoring it. Malformed when it is no snapshot."""
+    return framed_hash(_DOMAIN, STATE_FORMAT, unframe_views(memoryview(snapshot)))
+
+
+def format_of(snapshot: bytes) -> int | None:
+    """The STATE_FORMAT of the version that wrote a snapshot, None when it is no snapshot of any.
+
+    Those before 3 did not say which they were.
+    """
+    try:
+        facts = json.loads(bytes(next(unframe_views(memoryview(snapshot)))))
+        found = facts.get("format", STATE_FORMAT - 1)
+    except (ValueError, AttributeError, StopIteration):
+        return None
+    return found if isinstance(found, int) else None
+
+
 def parameters_in(snapshot: bytes) -> bytes | None:
-    """The canonical bytes of the risk parameters in a snapshot, for the edge to decode."""
-    plain = json.loads(next(unframe(snapshot)))["parameters"]
-    return None if plain is None else canonical_json(plain)
+    """The canonical bytes of the risk parameters in a snapshot, for the edge to decode.
+
+    Malformed when it has no place for them.
+    """
+    _, name, parameters, *_ = unframe_views(memoryview(snapshot))
+    if bytes(name) != b"parameters":
+        raise Malformed("a snapshot begins with its facts and its parameters")
+    return bytes(parameters) or None
 
 
 def restore(snapshot: bytes, parameters: RiskParametersPublished | None) -> State:
     """The state that `dump` wrote. `parameters` is what `parameters_in` holds, decoded."""
-    document, *columns = unframe(snapshot)
-    facts = json.loads(document)
+    document, *rest = unframe_views(memoryview(snapshot))
+    facts = json.loads(bytes(document))
+    named = dict(zip((str(name, "ascii") for name in rest[::2]), rest[1::2], strict=True))
     state = State()
     if parameters is not None:
         state.rulebook = compile_rulebook(parameters, None, facts["symbols"], facts["assets"])
@@ -54,40 +82,69 @@ def restore(snapshot: bytes, parameters: RiskParametersPublished | None) -> Stat
     for _ in facts["assets"]:
         state.book.balances.add_item()
     _restore_facts(state, facts)
-    named = dict(zip(columns[::2], columns[1::2], strict=True))
     for name, column in _columns(state).items():
-        column.load(named[name.encode()])
-    state.applied = _split_ids(named, "applied")
-    state.withdrawals = _split_ids(named, "withdrawals")
+        column.load(named[name])
+    _restore_others(state, named)
     return state
 
 
-def _fields(state: State) -> Iterator[bytes]:
-    """The document first, then (name, bytes) of every column."""
+def _fields(state: State) -> Iterator[Bytes]:
+    """The document first, then name and bytes of every other part: to be used before the next event."""
     yield canonical_json(_facts(state))
+    for name, data in _others(state).items():
+        yield name.encode()
+        yield data
     for name, column in _columns(state).items():
         yield name.encode()
-        yield column.to_bytes()
-    yield from _join_ids("applied", state.applied)
-    yield from _join_ids("withdrawals", state.withdrawals)
+        yield column.raw()
+
+
+def _others(state: State) -> dict[str, Bytes]:
+    """What is neither a column nor small."""
+    rules, book = state.rulebook, state.book
+    return {
+        "parameters": b"" if rules is None else canonical_json(to_plain(rules.parameters)),
+        "accounts.names": _BETWEEN_NAMES.join(book.accounts.names).encode(),
+        "positions.free": _rows_to_bytes(book.positions.free),
+        "balances.free": _rows_to_bytes(book.balances.free),
+        "applied.digests": state.applied.digests,
+        "withdrawals.digests": state.withdrawals.digests,
+    }
+
+
+def _restore_others(state: State, named: Parts) -> None:
+    book = state.book
+    names = str(named["accounts.names"], "ascii")
+    book.accounts.names = names.split(_BETWEEN_NAMES) if names else []
+    book.accounts.numbers = dict(zip(book.accounts.names, range(len(book.accounts.names)), strict=True))
+    book.positions.free = _rows_of_bytes(named["positions.free"])
+    book.balances.free = _rows_of_bytes(named["balances.free"])
+    state.applied.digests = bytearray(named["applied.digests"])
+    state.withdrawals.digests = bytearray(named["withdrawals.digests"])
+
+
+def _rows_to_bytes(rows: list[int]) -> bytes:
+    return np.array(array("i", rows), dtype="<i4").tobytes()
+
+
+def _rows_of_bytes(data: memoryview[int]) -> list[int]:
+    rows: list[int] = np.frombuffer(data, dtype="<i4").tolist()
+    return rows
 
 
 def _facts(state: State) -> dict[str, Any]:
-    """What is not a column, as plain JSON values."""
+    """What is no column because it is small, as plain JSON values."""
     rules = state.rulebook
     return {
-        "parameters": None if rules is None else to_plain(rules.parameters),
+        "format": STATE_FORMAT,
         "correlations_version": state.correlations_version,
         "symbols": [] if rules is None else [contract.symbol for contract in rules.contracts],
         "assets": [] if rules is None else [collateral.asset for collateral in rules.collateral],
         "clock": state.market.clock,
-        "accounts": state.book.accounts.names,
         "house": [[ledger, name, amount] for (ledger, name), amount in sorted(state.book.house.items())],
-        "free": [state.book.positions.free, state.book.balances.free],
         "wide": {
             name: sorted(column.wide.items()) for name, column in _amounts(state).items() if column.wide
         },
-        "volume_by_day": [sorted(days.items()) for days in state.credentials.volume_by_day],
         "thresholds": sorted(state.thresholds.items()),
         "below": sorted(state.below.items()),
         "stops": [
@@ -115,14 +172,10 @@ def _restore_facts(state: State, facts: dict[str, Any]) -> None:
     book = state.book
     state.market.clock = facts["clock"]
     state.correlations_version = facts["correlations_version"]
-    book.accounts.names = facts["accounts"]
-    book.accounts.numbers = {name: number for number, name in enumerate(facts["accounts"])}
     for ledger, name, amount in facts["house"]:
         book.house[ledger, name] = amount
-    book.positions.free, book.balances.free = facts["free"]
     for name, cells in facts["wide"].items():
         _amounts(state)[name].wide = dict(cells)
-    state.credentials.volume_by_day = [dict(days) for days in facts["volume_by_day"]]
     state.thresholds, state.below = dict(facts["thresholds"]), dict(facts["below"])
     state.book.orders.by_pool = {
         pool: {order_id: Order(*order) for order_id, *order in orders} for pool, orders in facts["orders"]
@@ -145,6 +198,9 @@ def _columns(state: State) -> dict[str, Column]:
         "positions": state.book.positions.columns(),
         "balances": state.book.balances.columns(),
         "credentials": state.credentials.columns(),
+        "volumes": state.credentials.volumes.columns(),
+        "applied": state.applied.columns(),
+        "withdrawals": state.withdrawals.columns(),
     }
     return {
         f"{group}.{name}": column for group, columns in groups.items() for name, column in columns.items()
@@ -153,31 +209,3 @@ def _columns(state: State) -> dict[str, Column]:
 
 def _amounts(state: State) -> dict[str, AmountColumn]:
     return {name: column for name, column in _columns(state).items() if isinstance(column, AmountColumn)}
-
-
-def _join_ids(name: str, memories: list[RecentIds]) -> Iterator[bytes]:
-    """Many rings as four fields: their sizes and marks, all digests, all times."""
-    marks = [(len(ids.times), ids.oldest, ids.forgotten_ts) for ids in memories]
-    parts = {
-        "marks": np.array(marks, dtype="<i8").tobytes(),
-        "digests": b"".join(ids.digests for ids in memories),
-        "times": b"".join(np.array(ids.times, dtype="<i8").tobytes() for ids in memories),
-    }
-    for part, data in parts.items():
-        yield f"{name}.{part}".encode()
-        yield data
-
-
-def _split_ids(named: dict[bytes, bytes], name: str) -> list[RecentIds]:
-    marks, digests, times = (named[f"{name}.{part}".encode()] for part in ("marks", "digests", "times"))
-    all_times = np.frombuffer(times, dtype="<i8").tolist()
-    memories, start = [], 0
-    for count, oldest, forgotten_ts in np.frombuffer(marks, dtype="<i8").reshape(-1, 3).tolist():
-        ids = RecentIds()
-        if count:
-            ids.digests = bytearray(digests[start * 16 : (start + count) * 16])
-            ids.times = array("q", all_times[start : start + count])
-        ids.oldest, ids.forgotten_ts = oldest, forgotten_ts
-        memories.append(ids)
-        start += count
-    return memories

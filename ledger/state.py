@@ -32,8 +32,8 @@ class State:
         self.market = Market()
         self.book = Book()
         self.credentials = Credentials()
-        self.applied: list[RecentIds] = []  # event ids, per account
-        self.withdrawals: list[RecentIds] = []  # withdrawal ids that were decided, per account
+        self.applied = RecentIds()  # event ids, per account
+        self.withdrawals = RecentIds()  # withdrawal ids that were decided, per account
         self.episodes: dict[int, Episode] = {}  # open liquidations, by pool
         self.thresholds: dict[int, list[int]] = {}  # own alert ratios (8 decimals, falling), by account
         self.below: dict[int, list[int]] = {}  # those that a pool stands below (rising), by pool
@@ -53,8 +53,8 @@ class State:
     def open_account(self, name: str) -> int:
         """A new account with nothing in it."""
         self.credentials.add_account()
-        self.applied.append(RecentIds())
-        self.withdrawals.append(RecentIds())
+        self.applied.add_account()
+        self.withdrawals.add_account()
         return self.book.open_account(name)
 
     def owner(self, pool: int) -> str:

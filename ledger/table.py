@@ -52,22 +52,36 @@ class Column:
 
     def cover(self, count: int) -> None:
         """So many cells at least; new ones hold the fill value."""
-        while self.count < count:
-            self.grow()
+        self.extend(max(0, count - self.count))
+
+    def extend(self, cells: int) -> None:
+        """So many more cells, holding the fill value."""
+        if self.count + cells > len(self.array):
+            larger = np.full(2 * self.count + cells, self.fill, dtype=self.array.dtype)
+            larger[: self.count] = self.used()
+            self._adopt(larger)
+        self.count += cells
 
     def used(self) -> NDArray[np.signedinteger]:
         """The cells in use, without a copy."""
         return self.array[: self.count]
 
+    def raw(self) -> memoryview[int]:
+        """The bytes of the cells in use, little-endian; not a copy, so to be used before the next change."""
+        cells: memoryview[int] = self.used().astype(self._stored(), copy=False).view(np.uint8).data
+        return cells
+
     def to_bytes(self) -> bytes:
         """The cells in use, little-endian."""
-        return self.used().astype(self._stored(), copy=False).tobytes()
+        return bytes(self.raw())
 
-    def load(self, data: bytes) -> None:
-        """Become what `to_bytes` wrote."""
+    def load(self, data: bytes | memoryview[int]) -> None:
+        """Become what `to_bytes` wrote. ValueError when it can have been no column of this width."""
         cells = np.frombuffer(data, dtype=self._stored())
-        room = np.full(max(_FIRST_CAPACITY, len(cells)), self.fill, dtype=self.array.dtype)
+        # A little room, so that the first cell after this does not copy them all again.
+        room = np.empty(max(_FIRST_CAPACITY, len(cells) + len(cells) // 16), dtype=self.array.dtype)
         room[: len(cells)] = cells
+        room[len(cells) :] = self.fill
         self._adopt(room)
         self.count = len(cells)
 

@@ -22,8 +22,8 @@ def decide_withdrawal(state: State, event: WithdrawalRequested) -> Booking:
 
     def book(account: int) -> Booked:
         reasons = _reasons(state, account, event, asset, amount)
-        if event.withdrawal_id not in state.withdrawals[account]:
-            state.withdrawals[account].remember(event.withdrawal_id, event.ts)
+        if not state.withdrawals.has(account, event.withdrawal_id):
+            state.withdrawals.remember(account, event.withdrawal_id, event.ts)
         if reasons:
             return touching_nothing(_rejected(event, reasons))
         pool = state.book.accounts.pool[account]
@@ -37,7 +37,7 @@ def _reasons(state: State, account: int, event: WithdrawalRequested, asset: int,
     pool = state.book.accounts.pool[account]
     conditions = {
         "liquidating": pool not in state.episodes,
-        "duplicate_withdrawal": event.withdrawal_id not in state.withdrawals[account],
+        "duplicate_withdrawal": not state.withdrawals.has(account, event.withdrawal_id),
         "insufficient_balance": state.book.balance(pool, asset) >= amount,
         "insufficient_margin": _stands_without(state, pool, asset, amount),
         "price_stale": not holds_stale(state, pool, event.ts),

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ledger.market import NEVER
 from ledger.pages import Page
 from ledger.state import State
 from processors.journal import Journal, Snapshot
@@ -53,15 +52,12 @@ async def at_time(journal: Journal, shard: int, ts: int) -> Moment:
 
 def newest_ts(state: State) -> int:
     """The latest time of all that was ever applied to a state; -1 when nothing was."""
-    times = [state.market.clock]
-    for ids in state.applied:
-        times += [ids.forgotten_ts, max(ids.times, default=NEVER)]
-    return max(times)
+    return max(state.market.clock, state.applied.newest_ts())
 
 
 async def nearest(journal: Journal, shard: int, fits: Fits) -> Moment:
     """The newest snapshot that fits and that the journal vouches for; else the state before everything."""
-    for snapshot in await journal.snapshots(shard):
+    async for snapshot in journal.snapshots(shard):
         state = restore_snapshot(snapshot)
         if state is not None and fits(snapshot, state):
             async for page in journal.pages(shard, snapshot.page):

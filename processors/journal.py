@@ -132,9 +132,13 @@ class Journal(Protocol):
         ...
 
     async def save_snapshot(self, epoch: int, snapshot: Snapshot) -> None:
-        """Keep a snapshot; older ones go when two newer are whole."""
+        """Keep a snapshot; older ones go when two newer are whole. Fenced by a newer epoch.
+
+        It takes its time: pages are committed meanwhile. Until its end, or when it is cut off, the snapshot
+        is not among the whole ones.
+        """
         ...
 
-    async def snapshots(self, shard: int) -> list[Snapshot]:
-        """The snapshots that are whole, newest first."""
+    def snapshots(self, shard: int) -> AsyncGenerator[Snapshot, None]:
+        """The snapshots that are whole, newest first; each is read when it is asked for."""
         ...

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from ledger.book import imbalances
 from ledger.engine import ENGINE_VERSION
 from ledger.pages import Page, Resume, hash_outputs, seal_genesis
-from ledger.snapshots import dump, parameters_in, restore, state_hash
+from ledger.snapshots import dump, parameters_in, restore, snapshot_hash
 from ledger.state import State
 from processors.edge import Edge
 from processors.journal import Halted, Journal, Snapshot
@@ -63,6 +63,7 @@ class Shard:
         self._epoch: int
         self._merge: Merge
         self._since_snapshot = 0
+        self._saving: asyncio.Task[None] | None = None  # a snapshot, while pages go on
         self._is_dry = True  # the merge had nothing to give when it was last asked
 
     async def recover(self) -> None:
@@ -94,8 +95,7 @@ class Shard:
         self._options.at_step("after commit")
         self.tail = closed.page
         self._since_snapshot += builder.entries
-        if self._since_snapshot >= self._options.snapshot_every:
-            await self.save_snapshot()
+        await self._go_on_saving()
         return closed
 
     async def _gather(self, builder: PageBuilder) -> None:
@@ -134,20 +134,51 @@ class Shard:
             ) from error
 
     async def save_snapshot(self) -> None:
-        """Keep the state after the last page, so that the next recovery is short."""
-        if not self._since_snapshot:
-            return  # the newest snapshot has it all
+        """Keep the state after the last page, so that the next recovery is short; at the end it is whole."""
+        await self.saved()
+        if self._since_snapshot:  # else the newest snapshot has it all
+            self._begin_saving()
+            await self.saved()
+
+    async def saved(self) -> None:
+        """Wait until no snapshot is being saved any more. Its failure, if there is one, is met here."""
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            await saving
+
+    async def drop(self) -> None:
+        """Let go: a snapshot that is being saved will not be whole."""
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.cancel()
+            await asyncio.gather(saving, return_exceptions=True)
+
+    async def _go_on_saving(self) -> None:
+        """Begin a snapshot when it is time for one; one that was begun comes to its end first."""
+        if self._saving is not None:
+            await asyncio.sleep(0)
+            if not self._saving.done():
+                return
+            await self.saved()
+        if self._since_snapshot >= self._options.snapshot_every:
+            self._begin_saving()
+
+    def _begin_saving(self) -> None:
         self._options.at_step("before snapshot")
+        # The copy is of this very moment; what takes its time has the copy, and the state goes on.
+        self._saving = asyncio.create_task(self._save(self.tail, dump(self.state)))
+        self._since_snapshot = 0
+
+    async def _save(self, page: Page, data: bytes) -> None:
         snapshot = Snapshot(
             shard=self.number,
-            page=self.tail.number,
-            page_hash=self.tail.hash,
-            state_hash=state_hash(self.state),
+            page=page.number,
+            page_hash=page.hash,
+            state_hash=await asyncio.to_thread(snapshot_hash, data),
             engine_version=ENGINE_VERSION,
-            data=dump(self.state),
+            data=data,
         )
         await self._journal.save_snapshot(self._epoch, snapshot)
-        self._since_snapshot = 0
         self._options.at_step("after snapshot")
 
     async def _write_genesis(self) -> Page:
@@ -250,24 +281,26 @@ class Shard:
 
 async def load_newest_snapshot(journal: Journal, shard: int) -> tuple[State, int]:
     """The state of the newest snapshot that the journal vouches for, and the number of the next page."""
-    for snapshot in await journal.snapshots(shard):
-        state = restore_snapshot(snapshot)
-        if state is not None and await _is_in_journal(journal, snapshot):
-            return state, snapshot.page + 1
+    async with aclosing(journal.snapshots(shard)) as snapshots:
+        async for snapshot in snapshots:
+            state = restore_snapshot(snapshot)
+            if state is not None and await _is_in_journal(journal, snapshot):
+                return state, snapshot.page + 1
     return State(), 0
 
 
 def restore_snapshot(snapshot: Snapshot) -> State | None:
     """The state in a snapshot, None when it is not what its hash says."""
     try:
+        if snapshot_hash(snapshot.data) != snapshot.state_hash:
+            return None
         raw = parameters_in(snapshot.data)
         parameters = None if raw is None else decode(raw)
         if parameters is not None and not isinstance(parameters, RiskParametersPublished):
             return None
-        state = restore(snapshot.data, parameters)
+        return restore(snapshot.data, parameters)
     except (ValueError, KeyError, IndexError, StopIteration, TypeError):
         return None
-    return state if state_hash(state) == snapshot.state_hash else None
 
 
 async def _is_in_journal(journal: Journal, snapshot: Snapshot) -> bool:

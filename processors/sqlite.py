@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ledger.pages import NO_PAGE_HASH, CorruptPage, Page, PublishedOutput, Resume, decode_page, encode_page
-from processors.compression import NotReadable, compress, decompress
+from processors.compression import NotReadable, compress, decompress, join_pieces, pieces
 from processors.edge import account_of
 from processors.journal import Batch, Fenced, Halted, Snapshot, Source, SourceRecord, Tail, fork
 from processors.partitioner import partition_of
@@ -23,7 +23,6 @@ from schemas.events import BROADCAST_TOPICS, KEYED_TOPICS, TOPIC_OF, Event
 
 FILE_NAME: Final = "margin-ledger.db"
 _KEPT_SNAPSHOTS: Final = 2
-_CHUNK_BYTES: Final = 1024 * 1024
 _PAGES_AT_ONCE: Final = 16
 
 _SCHEMA: Final = """
@@ -255,21 +254,33 @@ class SqliteJournal:
             self._db.executemany("INSERT INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
 
     async def save_snapshot(self, epoch: int, snapshot: Snapshot) -> None:
-        """Chunks first and the manifest last, in one transaction; older than the last two are dropped."""
-        data = compress(snapshot.data)
-        chunks = [data[start : start + _CHUNK_BYTES] for start in range(0, len(data), _CHUNK_BYTES)]
-        place = (snapshot.shard, snapshot.page)
+        """Chunks first and the manifest last, each a transaction of its own; then all but the last two go."""
+        shard, page = snapshot.shard, snapshot.page
         with self._transaction():
-            self._require_epoch(snapshot.shard, epoch)
-            self._db.executemany(
-                "INSERT OR REPLACE INTO snapshot_chunks VALUES (?, ?, ?, ?)",
-                [(*place, number, chunk) for number, chunk in enumerate(chunks)],
-            )
-            manifest = (snapshot.page_hash, snapshot.state_hash, snapshot.engine_version, len(chunks))
-            self._db.execute(
-                "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?)", (*place, *manifest)
-            )
-            self._drop_old_snapshots(snapshot.shard)
+            self._require_epoch(shard, epoch)
+            self._delete_snapshot(shard, page)
+            self._delete_chunks_without_manifest(shard)
+        count = 0
+        for count, piece in enumerate(pieces(snapshot.data), start=1):
+            chunk = await asyncio.to_thread(compress, piece)
+            with self._transaction():
+                self._require_epoch(shard, epoch)
+                self._db.execute(
+                    "INSERT INTO snapshot_chunks VALUES (?, ?, ?, ?)", (shard, page, count - 1, chunk)
+                )
+        manifest = (snapshot.page_hash, snapshot.state_hash, snapshot.engine_version, count)
+        with self._transaction():
+            self._require_epoch(shard, epoch)
+            self._db.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?)", (shard, page, *manifest))
+            self._drop_old_snapshots(shard)
+
+    def _delete_chunks_without_manifest(self, shard: int) -> None:
+        """What is left of snapshots whose writer has gone before they were whole."""
+        self._db.execute(
+            "DELETE FROM snapshot_chunks WHERE shard = ? "
+            "AND page NOT IN (SELECT page FROM snapshots WHERE shard = ?)",
+            (shard, shard),
+        )
 
     def _drop_old_snapshots(self, shard: int) -> None:
         query = "SELECT page FROM snapshots WHERE shard = ? ORDER BY page DESC"
@@ -286,26 +297,24 @@ class SqliteJournal:
             self._require_epoch(shard, epoch)
             self._delete_snapshot(shard, page)
 
-    async def snapshots(self, shard: int) -> list[Snapshot]:
+    async def snapshots(self, shard: int) -> AsyncGenerator[Snapshot, None]:
         """The snapshots whose chunks are all there and readable, newest first."""
         query = (
             "SELECT page, page_hash, state_hash, engine_version, chunks FROM snapshots "
             "WHERE shard = ? ORDER BY page DESC"
         )
-        found = []
         for page, page_hash, state_hash, engine_version, chunks in self._db.execute(
             query, (shard,)
         ).fetchall():
             data = self._snapshot_data(shard, page, chunks)
             if data is not None:
-                found.append(Snapshot(shard, page, page_hash, state_hash, engine_version, data))
-        return found
+                yield Snapshot(shard, page, page_hash, state_hash, engine_version, data)
 
     def _snapshot_data(self, shard: int, page: int, chunks: int) -> bytes | None:
         query = "SELECT data FROM snapshot_chunks WHERE shard = ? AND page = ? ORDER BY chunk"
         parts = [data for (data,) in self._db.execute(query, (shard, page))]
         try:
-            return decompress(b"".join(parts)) if len(parts) == chunks else None
+            return join_pieces(parts) if len(parts) == chunks else None
         except NotReadable:
             return None
 

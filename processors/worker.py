@@ -89,8 +89,8 @@ class _Life:
         self.has_recovered = False
         self._work.readiness.recovering(self._number)
         journal = await self._work.connect()
+        shard = Shard(journal, self._number, self._work.options)
         try:
-            shard = Shard(journal, self._number, self._work.options)
             await shard.recover()
             self._work.after_recovery()
             self.has_recovered = True
@@ -102,6 +102,7 @@ class _Life:
                 watch.cancel()
                 await asyncio.gather(watch, return_exceptions=True)
         finally:
+            await shard.drop()
             await journal.aclose()
 
     async def _step(self, shard: Shard, journal: Journal, until_idle: bool) -> None:

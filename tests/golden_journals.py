@@ -138,7 +138,7 @@ async def _work(journal: SqliteJournal) -> Shard:
 async def _lines(journal: SqliteJournal, version: str) -> AsyncIterator[dict[str, Any]]:
     pages = [page async for page in journal.pages(0)]
     outputs = [await journal.outputs(0, page.number) for page in pages]
-    snapshot = (await journal.snapshots(0))[0]
+    snapshot = await anext(journal.snapshots(0))
     assert snapshot.page == pages[-1].number
     yield {
         "version": version,

@@ -66,12 +66,13 @@ def ledger_of(folder: Path, history: Iterable[Event], shards: int = 1) -> Path:
 async def run_shard(folder: Path, number: int = 0, options: ShardOptions | None = None) -> Shard:
     """One life of a shard: recover, then work until nothing is left (or until it crashes)."""
     journal = SqliteJournal.open(folder)
+    shard = Shard(journal, number, options or small_pages())
     try:
-        shard = Shard(journal, number, options or small_pages())
         await shard.recover()
         while await shard.step():
-            pass
+            await shard.saved()
     finally:
+        await shard.drop()
         journal.close()
     return shard
 

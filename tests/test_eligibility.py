@@ -194,7 +194,7 @@ def test_the_volume_of_400_days_is_kept(age: int, kept: bool) -> None:
     world = under()
     trades_back_and_forth(world, "1", START - age * DAY_MS)
     trades_back_and_forth(world, "1", START)
-    days = world.state.credentials.volume_by_day[0]
+    days = dict(world.state.credentials.volumes.of(0))
     assert (START // DAY_MS - age in days) is kept
     assert START // DAY_MS in days
 
@@ -205,7 +205,7 @@ def test_a_fill_of_a_forgotten_day_counts_as_a_fill_and_not_as_a_day() -> None:
     world.sell("ann", "BTC-PERP", "1", "100000", ts=START - 400 * DAY_MS)
     credentials = world.state.credentials
     assert (credentials.fills[0], credentials.trading_days[0]) == (2, 1)
-    assert list(credentials.volume_by_day[0]) == [START // DAY_MS]
+    assert [day for day, _ in credentials.volumes.of(0)] == [START // DAY_MS]
 
 
 def test_a_day_stays_counted_when_its_volume_is_forgotten() -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from golden_journals import Golden, load, restored, versions
 from ledger.engine import ENGINE_VERSION
 from ledger.framing import framed_hash, unframe
 from ledger.pages import decode_page, encode_page, hash_outputs
-from ledger.snapshots import dump
+from ledger.snapshots import STATE_FORMAT, dump, format_of, parameters_in, state_hash
 from ledger.state import State
 from logs import forge_last_page, no_advance
 from processors.audit.verification import ShardReport, verify_shard
@@ -85,7 +88,8 @@ def test_its_snapshot_has_the_hash_that_was_recorded(version: str) -> None:
     assert framed_hash("margin-ledger state", form, unframe(golden.snapshot.data)) == golden.facts["state"]
 
 
-STATE_FORMAT_OF = {1: 1, 2: 2}
+# The engine of a snapshot and its format, where that does not name itself.
+STATE_FORMAT_OF = {1: 1, 2: 3}
 # Where a column is now that another engine kept elsewhere.
 MOVED = {1: {"accounts.liquidations": "pools.liquidations"}}
 
@@ -100,6 +104,52 @@ def facts_of(data: bytes) -> dict[str, Any]:
     return facts
 
 
+# What the first two formats kept otherwise: accounts in the document, ids end to end.
+
+
+def ids_of(columns: dict[str, bytes], name: str) -> dict[str, object]:
+    """How many ids each account remembers, and all of them in order, account by account."""
+    digests, times = columns[f"{name}.digests"], cells(columns[f"{name}.times"], "<i8")
+    if f"{name}.marks" in columns:
+        marks = list(batched(cells(columns[f"{name}.marks"], "<i8"), 3))
+        return {"marks": marks, "digests": digests, "times": times}
+    firsts, counts, oldest = (
+        cells(columns[f"{name}.{part}"], "<i4") for part in ("first", "count", "oldest")
+    )
+    slots = [
+        slot for first, count in zip(firsts, counts, strict=True) for slot in range(first, first + count)
+    ]
+    forgotten = cells(columns[f"{name}.forgotten_ts"], "<i8")
+    return {
+        "marks": list(zip(counts, oldest, forgotten, strict=True)),
+        "digests": b"".join(digests[16 * slot : 16 * slot + 16] for slot in slots),
+        "times": [times[slot] for slot in slots],
+    }
+
+
+def cells(column: bytes, width: str) -> list[int]:
+    found: list[int] = np.frombuffer(column, dtype=width).tolist()
+    return found
+
+
+def batched(values: list[int], size: int) -> Iterator[tuple[int, ...]]:
+    return zip(*[iter(values)] * size, strict=True)
+
+
+def facts_now(data: bytes, state: State) -> dict[str, Any]:
+    """The document as the first two formats had it."""
+    book, raw = state.book, parameters_in(data)
+    return facts_of(data) | {
+        "parameters": raw and json.loads(raw),
+        "accounts": book.accounts.names,
+        "free": [book.positions.free, book.balances.free],
+        "volume_by_day": [
+            [list(day) for day in reversed(list(state.credentials.volumes.of(account)))]
+            for account in range(len(book.accounts.names))
+        ],
+    }
+
+
 @every_version
 async def test_it_replays_to_the_state_that_was_remembered(version: str, tmp_path: Path) -> None:
     golden = load(version)
@@ -107,10 +157,13 @@ async def test_it_replays_to_the_state_that_was_remembered(version: str, tmp_pat
         state = (await latest(journal, 0)).state
     then, now = golden.snapshot.data, dump(state)
     moved = MOVED.get(golden.snapshot.engine_version, {})
-    columns = columns_of(now)
-    for name, column in columns_of(then).items():
-        assert columns[moved.get(name, name)] == column, name
-    facts = facts_of(now)
+    columns_then, columns = columns_of(then), columns_of(now)
+    for name in ("applied", "withdrawals"):
+        assert ids_of(columns, name) == ids_of(columns_then, name), name
+    for name, column in columns_then.items():
+        if not name.startswith(("applied.", "withdrawals.")):
+            assert columns[moved.get(name, name)] == column, name
+    facts = facts_now(now, state)
     for name, fact in facts_of(then).items():
         assert facts[name] == fact, name
 
@@ -120,6 +173,21 @@ def test_a_snapshot_of_another_form_is_not_taken_for_a_state(version: str) -> No
     snapshot = load(version).snapshot
     is_ours = snapshot.engine_version == ENGINE_VERSION
     assert (restore_snapshot(snapshot) is not None) == is_ours
+
+
+@pytest.mark.parametrize("engine", [1, ENGINE_VERSION])
+async def test_a_snapshot_of_another_form_is_passed_over_and_no_difference(
+    engine: int, tmp_path: Path
+) -> None:
+    """Not only an older engine left those: the form may change while what is said does not."""
+    golden = load("0.1.0")
+    older = replace(golden, snapshot=replace(golden.snapshot, engine_version=engine))
+    async with restored(older, tmp_path) as journal:
+        report = await verify_shard(journal, 0, advance=no_advance)
+        state = (await latest(journal, 0)).state
+    assert format_of(golden.snapshot.data) != STATE_FORMAT
+    assert (report.difference, report.snapshots) == (None, 0)
+    assert state_hash(state) == report.state
 
 
 # --- upgrades -------------------------------------------------------------------------------------------
@@ -172,7 +240,7 @@ async def test_an_upgrade_changes_what_is_said_from_its_first_page_on(tmp_path: 
 async def test_at_the_boundary_stands_a_snapshot_of_what_the_old_engine_left(tmp_path: Path) -> None:
     golden = load("0.1.0")
     journal = await upgraded(golden, tmp_path)
-    snapshots: list[Snapshot] = await journal.snapshots(0)
+    snapshots: list[Snapshot] = [snapshot async for snapshot in journal.snapshots(0)]
     assert (snapshots[0].page, snapshots[0].engine_version) == (golden.facts["pages"] - 1, ENGINE_VERSION)
     state = restore_snapshot(snapshots[0])
     journal.close()

@@ -229,7 +229,11 @@ async def test_a_large_snapshot_comes_back_as_it_was(log: Journal, shard: int) -
     noise = b"".join(hash_block(number) for number in range(100_000))
     snapshot = Snapshot(shard, last.number, last.hash, "state", 1, noise)
     await log.save_snapshot(epoch, snapshot)
-    assert await log.snapshots(shard) == [snapshot]
+    assert await snapshots_of(log, shard) == [snapshot]
+
+
+async def snapshots_of(log: Journal, shard: int) -> list[Snapshot]:
+    return [snapshot async for snapshot in log.snapshots(shard)]
 
 
 def hash_block(number: int) -> bytes:
@@ -242,7 +246,7 @@ async def test_a_fenced_writer_cannot_save_a_snapshot(log: Journal, shard: int) 
     await log.acquire(shard)
     with pytest.raises(Fenced):
         await log.save_snapshot(epoch, Snapshot(shard, last.number, last.hash, "state", 1, b"data"))
-    assert await log.snapshots(shard) == []
+    assert await snapshots_of(log, shard) == []
 
 
 async def test_a_snapshot_with_a_chunk_missing_is_not_offered(
@@ -251,7 +255,7 @@ async def test_a_snapshot_with_a_chunk_missing_is_not_offered(
     epoch, last = await written(log, shard, 1)
     await log.save_snapshot(epoch, Snapshot(shard, last.number, last.hash, "state", 1, b"data"))
     await outside.lose_a_snapshot_chunk(shard)
-    assert await log.snapshots(shard) == []
+    assert await snapshots_of(log, shard) == []
 
 
 async def test_of_two_writers_at_once_only_one_extends_the_tail(outside: LogUnderTest, shard: int) -> None:

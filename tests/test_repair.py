@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -70,7 +71,7 @@ async def test_a_shard_recovers_after_its_bad_snapshots_were_dropped(ledger: Pat
     execute(ledger, *DAMAGES["snapshots"])
     await repaired(ledger)
     journal = SqliteJournal.open(ledger)
-    assert await journal.snapshots(0) == []
+    assert [snapshot async for snapshot in journal.snapshots(0)] == []
     journal.close()
     assert hash_of(await run_shard(ledger)) == before
 
@@ -112,7 +113,7 @@ async def test_what_comes_before_a_broken_chain_is_repaired_all_the_same(ledger:
 async def test_a_writer_is_fenced_by_a_repair_and_only_then(ledger: Path) -> None:
     journal = SqliteJournal.open(ledger)
     epoch = (await journal.acquire(0)).epoch
-    [snapshot, _] = await journal.snapshots(0)
+    [snapshot, _] = [snapshot async for snapshot in journal.snapshots(0)]
     await repaired(ledger)
     await journal.save_snapshot(epoch, snapshot)
     execute(ledger, *DAMAGES["lost"])
@@ -138,7 +139,7 @@ class KeepsEverything:
 
     shards = 1
 
-    async def snapshots(self, shard: int) -> list[Snapshot]:
+    def snapshots(self, shard: int) -> AsyncGenerator[Snapshot, None]:
         raise AssertionError("it is not even read")
 
 

@@ -1,24 +1,40 @@
 """Nothing is applied twice: the last 4,096 ids of an account, and how far back they reach."""
 
+from collections import deque
+from dataclasses import dataclass, field
+from random import Random
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ledger.repeats import REMEMBERED, RecentIds
-from ledger.snapshots import state_hash
+from ledger.snapshots import dump, state_hash
+from ledger.state import State
 from schemas.refusals import Reason, Refusal
 from worlds import START, World
 
+ANN = 0
 
-def ring(count: int, ts: int = 0) -> RecentIds:
-    """Ids e0, e1, ... with their number (plus `ts`) as time."""
+
+def memory(accounts: int = 1) -> RecentIds:
     ids = RecentIds()
-    for number in range(count):
-        ids.remember(f"e{number}", ts + number)
+    for _ in range(accounts):
+        ids.add_account()
     return ids
 
 
-def reason_against(ids: RecentIds, event_id: str, ts: int) -> Reason | None:
+def ring(count: int, ts: int = 0) -> RecentIds:
+    """Ids e0, e1, ... of one account, with their number (plus `ts`) as time."""
+    ids = memory()
+    for number in range(count):
+        ids.remember(ANN, f"e{number}", ts + number)
+    return ids
+
+
+def reason_against(ids: RecentIds, event_id: str, ts: int, account: int = ANN) -> Reason | None:
     try:
-        ids.require_new(event_id, ts)
+        ids.require_new(account, event_id, ts)
     except Refusal as refusal:
         return refusal.reason
     return None
@@ -27,7 +43,7 @@ def reason_against(ids: RecentIds, event_id: str, ts: int) -> Reason | None:
 def test_an_id_is_new_once() -> None:
     ids = ring(0)
     assert reason_against(ids, "e0", 0) is None
-    ids.remember("e0", 0)
+    ids.remember(ANN, "e0", 0)
     assert reason_against(ids, "e0", 5) == Reason.DUPLICATE_EVENT
     assert reason_against(ids, "e1", 0) is None
 
@@ -47,12 +63,12 @@ def test_what_is_not_later_than_the_newest_forgotten_is_too_late(ts: int, reason
 
 
 def test_the_newest_forgotten_time_never_goes_back() -> None:
-    ids = RecentIds()
+    ids = memory()
     for number in range(REMEMBERED):
-        ids.remember(f"e{number}", 10_000 - number)  # ever older events
-    ids.remember("one", 20_000)
-    ids.remember("two", 20_001)
-    assert ids.forgotten_ts == 10_000
+        ids.remember(ANN, f"e{number}", 10_000 - number)  # ever older events
+    ids.remember(ANN, "one", 20_000)
+    ids.remember(ANN, "two", 20_001)
+    assert ids.forgotten_ts[ANN] == 10_000
     assert reason_against(ids, "new", 10_000) == Reason.TOO_LATE
 
 
@@ -62,20 +78,116 @@ def test_while_nothing_is_forgotten_nothing_is_too_late() -> None:
 
 def test_the_ring_goes_round_many_times() -> None:
     ids = ring(3 * REMEMBERED + 5)
-    assert f"e{3 * REMEMBERED + 4}" in ids
-    assert f"e{2 * REMEMBERED + 5}" in ids
-    assert f"e{2 * REMEMBERED + 4}" not in ids
-    assert (len(ids.times), len(ids.digests)) == (REMEMBERED, 16 * REMEMBERED)
-    assert ids.forgotten_ts == 2 * REMEMBERED + 4
+    assert ids.has(ANN, f"e{3 * REMEMBERED + 4}")
+    assert ids.has(ANN, f"e{2 * REMEMBERED + 5}")
+    assert not ids.has(ANN, f"e{2 * REMEMBERED + 4}")
+    assert ids.count[ANN] == REMEMBERED
+    assert ids.forgotten_ts[ANN] == 2 * REMEMBERED + 4
 
 
 def test_the_bytes_of_two_neighbours_are_no_id() -> None:
-    ids = ring(1)
-    digest = bytes(ids.digests)
-    ids.digests = bytearray(b"\0" * 8 + digest + b"\0" * 8)
-    assert "e0" not in ids
-    ids.digests += digest
-    assert "e0" in ids
+    ids = ring(3)
+    digest = bytes(ids.digests[:16])
+    ids.digests[:48] = b"\0" * 8 + digest + b"\0" * 24
+    assert not ids.has(ANN, "e0")
+    ids.digests[32:48] = digest
+    assert ids.has(ANN, "e0")
+
+
+# ---------- many accounts in one store
+
+
+@dataclass
+class PlainMemory:
+    """The same, told plainly: for one account, in a list."""
+
+    last: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    forgotten_ts: int = -1
+
+    def remember(self, event_id: str, ts: int) -> None:
+        if len(self.last) == REMEMBERED:
+            self.forgotten_ts = max(self.forgotten_ts, self.last[0][1])
+        self.last.append((event_id, ts))
+
+    def against(self, event_id: str, ts: int) -> Reason | None:
+        if any(event_id == known for known, _ in self.last):
+            return Reason.DUPLICATE_EVENT
+        return Reason.TOO_LATE if ts <= self.forgotten_ts else None
+
+
+tellings = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 60), st.integers(1, 99)), max_size=300)
+
+
+@given(tellings)
+def test_every_account_has_a_memory_of_its_own(told: list[tuple[int, int, int]]) -> None:
+    ids, plain = memory(5), [PlainMemory() for _ in range(5)]
+    for account, number, ts in told:
+        reason = plain[account].against(f"e{number}", ts)
+        assert reason_against(ids, f"e{number}", ts, account) == reason
+        if reason is None:
+            ids.remember(account, f"e{number}", ts)
+            plain[account].remember(f"e{number}", ts)
+    for account in range(5):
+        for number in range(61):
+            known = plain[account].against(f"e{number}", 99) is Reason.DUPLICATE_EVENT
+            assert ids.has(account, f"e{number}") == known
+    check_runs(ids)
+
+
+def test_accounts_that_outgrow_their_runs_again_and_again_mix_nothing_up() -> None:
+    ids, plain, dice = memory(7), [PlainMemory() for _ in range(7)], Random(1)
+    for number in range(12_000):
+        account = min(int(dice.expovariate(0.7)), 6)  # the first will have forgotten, the last has few
+        ids.remember(account, f"e{number}", number)
+        plain[account].remember(f"e{number}", number)
+    for account, memories in enumerate(plain):
+        known = {event_id for event_id, _ in memories.last}
+        assert all(
+            ids.has(account, f"e{number}") == (f"e{number}" in known) for number in range(0, 12_000, 7)
+        )
+        assert ids.forgotten_ts[account] == memories.forgotten_ts
+    assert plain[0].forgotten_ts > 0
+    check_runs(ids)
+
+
+def check_runs(ids: RecentIds) -> None:
+    """Every slot is in one run, of an account or free, and free ones hold nothing."""
+    slots: list[int] = []
+    for account in range(len(ids)):
+        count = ids.count[account]
+        length = max(4, 1 << (count - 1).bit_length()) if count else 0
+        slots += range(ids.first[account], ids.first[account] + length)
+    for kind in range(len(ids.free)):
+        run = ids.free[kind]
+        while run != -1:
+            slots += range(run, run + (4 << kind))
+            assert not any(ids.digests[16 * run : 16 * (run + (4 << kind))])
+            run = ~ids.times[run]
+    assert sorted(slots) == list(range(len(ids.times)))
+    assert len(ids.digests) == 16 * len(ids.times)
+
+
+def test_the_newest_time_is_that_of_any_id_that_was_remembered() -> None:
+    assert memory().newest_ts() == -1
+    ids = memory(3)
+    for number in range(9):
+        ids.remember(1, f"e{number}", 1_000 - number)
+    assert ids.newest_ts() == 1_000
+    assert ring(REMEMBERED + 1, ts=5).newest_ts() == REMEMBERED + 5
+
+
+def test_an_account_that_remembers_nothing_has_no_slots() -> None:
+    ids = memory(1_000)
+    assert (len(ids.times), len(ids.digests)) == (0, 0)
+    assert not ids.has(999, "e0")
+
+
+def test_what_was_moved_leaves_nothing_behind_in_a_snapshot() -> None:
+    state = State()
+    state.open_account("ann")
+    for number in range(REMEMBERED):
+        state.applied.remember(ANN, f"e{number}", START)
+    assert dump(state).count(bytes(state.applied.digests[-16:])) == 1
 
 
 # ---------- as told to the outside

@@ -149,7 +149,7 @@ async def test_a_snapshot_of_another_history_is_passed_over(tmp_path: Path) -> N
 async def test_only_the_two_newest_snapshots_are_kept(tmp_path: Path) -> None:
     folder = ledger_of(tmp_path, random_history(1, 60))
     await run_shard(folder)
-    assert len(await SqliteJournal.open(folder).snapshots(0)) == 2
+    assert len([snapshot async for snapshot in SqliteJournal.open(folder).snapshots(0)]) == 2
 
 
 async def test_trimmed_inputs_halt_the_shard_and_name_the_offset(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from processors.shard import restore_snapshot
 from schemas.canonical import canonical_json, encode, to_plain
 from schemas.parameters import RiskParametersPublished
 from schemas.refusals import Refusal
+from schemas.units import DAY_MS
 from schemas.wire import decode
 from worlds import (
     START,
@@ -222,9 +223,9 @@ def test_the_memories_of_several_accounts_are_not_mixed_up() -> None:
     for name, number in again.book.accounts.numbers.items():
         for deposit in range(30):
             mine = name == f"account-{deposit % 7}"
-            assert (f"d-{deposit}" in again.applied[number]) == mine
+            assert again.applied.has(number, f"d-{deposit}") == mine
         for withdrawal in range(30):
-            assert (f"w-{withdrawal}" in again.withdrawals[number]) == (name == f"account-{withdrawal % 3}")
+            assert again.withdrawals.has(number, f"w-{withdrawal}") == (name == f"account-{withdrawal % 3}")
 
 
 # ---------- the hash sees everything
@@ -274,6 +275,9 @@ def columns(state: State) -> dict[str, Column]:
         "positions": state.book.positions.columns(),
         "balances": state.book.balances.columns(),
         "credentials": state.credentials.columns(),
+        "volumes": state.credentials.volumes.columns(),
+        "applied": state.applied.columns(),
+        "withdrawals": state.withdrawals.columns(),
     }
     return {f"{group}.{name}": column for group, some in groups.items() for name, column in some.items()}
 
@@ -306,6 +310,11 @@ def exchange_memories(state: State) -> None:
     state.applied, state.withdrawals = state.withdrawals, state.applied
 
 
+def exchange_first_ids(state: State) -> None:
+    first = state.applied.first
+    first[0], first[1] = first[1], first[0]
+
+
 def move_orders(state: State) -> None:
     state.book.orders.by_pool[0] = state.book.orders.by_pool.pop(1)
 
@@ -316,13 +325,13 @@ def orders(state: State) -> dict[str, Order]:
 
 CHANGES: dict[str, Callable[[State], object]] = {
     "one row more": lambda state: state.market.marks.add(),
-    "an event id": lambda state: state.applied[0].remember("another", START),
-    "the time of an event id": lambda state: state.applied[0].times.__setitem__(0, 1),
-    "the order of event ids": lambda state: state.applied[0].digests.reverse(),
-    "the oldest id": lambda state: setattr(state.applied[0], "oldest", 1),
-    "how far back ids go": lambda state: setattr(state.applied[0], "forgotten_ts", 0),
-    "whose event ids they are": lambda state: state.applied.reverse(),
-    "a withdrawal id": lambda state: state.withdrawals[0].remember("another", START),
+    "an event id": lambda state: state.applied.remember(0, "another", START),
+    "the time of an event id": lambda state: state.applied.times.__setitem__(0, 1),
+    "the order of event ids": lambda state: state.applied.digests.reverse(),
+    "the oldest id": lambda state: state.applied.oldest.__setitem__(0, 1),
+    "how far back ids go": lambda state: state.applied.forgotten_ts.__setitem__(0, 0),
+    "whose event ids they are": exchange_first_ids,
+    "a withdrawal id": lambda state: state.withdrawals.remember(0, "another", START),
     "a withdrawal id instead of an event id": exchange_memories,
     "the id of an episode": lambda state: setattr(state.episodes[2], "liquidation_id", "cyd:9"),
     "what remains to be closed": lambda state: state.episodes[2].remaining.popitem(),
@@ -356,8 +365,8 @@ CHANGES: dict[str, Callable[[State], object]] = {
     "a ledger of the house": lambda state: state.book.house.update({("insurance", "USDT"): 1}),
     "the name of an account": lambda state: state.book.accounts.names.__setitem__(0, "eve"),
     "the order of accounts": lambda state: state.book.accounts.names.reverse(),
-    "the volume of a day": lambda state: state.credentials.volume_by_day[0].update({20_371: 1}),
-    "a day of no volume": lambda state: state.credentials.volume_by_day[0].update({1: 0}),
+    "the volume of a day": lambda state: state.credentials.volumes.add(0, START // DAY_MS, 1),
+    "a day of no volume": lambda state: state.credentials.volumes.add(0, START // DAY_MS - 1, 0),
     "which rows are free": lambda state: state.book.positions.free.clear(),
     "which balances are free": lambda state: state.book.balances.free.append(1),
     "the parameters": lambda state: tell(state, [parameters(2)]),
@@ -431,5 +440,5 @@ def test_a_snapshot_cut_anywhere_is_not_restored() -> None:
 
 def test_a_snapshot_is_a_document_and_then_named_columns() -> None:
     document, *named = unframe(dump(busy()))
-    assert document.startswith(b'{"parameters":{')
+    assert document.startswith(b'{"format":3,')
     assert len(set(named[::2])) == len(named) // 2

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from ledger.book import imbalances
 from ledger.engine import ENGINE_VERSION
 from ledger.pages import NO_PAGE_HASH, Page, PublishedOutput, hash_outputs
-from ledger.snapshots import state_hash
+from ledger.snapshots import STATE_FORMAT, format_of, state_hash
 from ledger.state import State
 from processors.audit.differences import Difference, Kind, PageFacts, compare_outputs
 from processors.audit.heads import NO_HEADS, Head, Heads
@@ -111,7 +111,7 @@ async def verify_shard(
     """
     began = time.perf_counter()
     walk = _Walk(journal, scope or Scope(), ShardReport(shard), mend)
-    walk.snapshots = {snapshot.page: snapshot for snapshot in await journal.snapshots(shard)}
+    walk.snapshots = {snapshot.page: snapshot async for snapshot in journal.snapshots(shard)}
     try:
         await _begin(walk)
         walk.report.difference = await _walk_pages(walk, advance)
@@ -260,7 +260,7 @@ async def _mended(walk: _Walk, difference: Difference, outputs: list[PublishedOu
 
 def _check_snapshot(walk: _Walk, page: Page) -> Difference | None:
     snapshot = walk.snapshots.pop(page.number, None)
-    if snapshot is None or snapshot.engine_version != ENGINE_VERSION:
+    if snapshot is None or _is_of_another_version(snapshot):
         return None  # an older version remembered its state in another form, which no recovery takes any more
     walk.report.snapshots += 1
     expected, found = state_hash(walk.state), snapshot.state_hash
@@ -270,6 +270,12 @@ def _check_snapshot(walk: _Walk, page: Page) -> Difference | None:
     elif restore_snapshot(snapshot) is None:
         what = "the snapshot's data is not what its hash says"
     return replace(_about(walk, page, what, "snapshot"), expected=expected, found=found) if what else None
+
+
+def _is_of_another_version(snapshot: Snapshot) -> bool:
+    return (
+        snapshot.engine_version != ENGINE_VERSION or (format_of(snapshot.data) or STATE_FORMAT) < STATE_FORMAT
+    )
 
 
 async def _check_rest(walk: _Walk) -> Difference | None:

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.engine import apply
-from ledger.holdings import Holdings
-from ledger.repeats import RecentIds
+from ledger.holdings import NONE, Holdings
 from ledger.rulebook import VALUE_SCALE
 from ledger.state import State
+from ledger.table import Column
 from processors.bench.load import Load
+from schemas.units import DAY_MS
 
 POSITIONS: Final = 8
 _BITCOIN_SHARE: Final = 30
@@ -51,9 +52,31 @@ def _open_accounts(state: State, pools: int) -> None:
         column.load(values.astype(column.array.dtype.newbyteorder("<")).tobytes())
     for column in state.credentials.columns().values():
         column.load(bytes(pools * column.array.itemsize))
-    state.credentials.volume_by_day = [{} for _ in range(pools)]
-    state.applied = [RecentIds() for _ in range(pools)]
-    state.withdrawals = [RecentIds() for _ in range(pools)]
+    for ids in (state.applied, state.withdrawals):
+        for column in (ids.first, ids.count, ids.oldest, ids.forgotten_ts):
+            _repeat(column, column.fill, pools)
+    _repeat(state.credentials.volumes.first, NONE, pools)
+
+
+def _repeat(column: Column, value: int, cells: int) -> None:
+    stored = column.array.dtype.newbyteorder("<")
+    column.load(np.full(cells, value).astype(stored).tobytes())
+
+
+def remember_trades(state: State, ts: int, seed: int = 1) -> None:
+    """What accounts remember of their opening, their deposit and their trades: ids, and a day of volume."""
+    ids, volumes, accounts = state.applied, state.credentials.volumes, len(state.applied)
+    remembered = 2 + POSITIONS
+    run = 1 << (remembered - 1).bit_length()
+    used = np.arange(run) < remembered
+    ids.first.load((np.arange(accounts) * run).astype("<i4").tobytes())
+    _repeat(ids.count, remembered, accounts)
+    ids.times.load(np.tile(np.where(used, ts, 0), accounts).astype("<i8").tobytes())
+    digests = np.frombuffer(np.random.default_rng(seed).bytes(accounts * run * 16), dtype="V16")
+    ids.digests = bytearray(np.where(np.tile(used, accounts), digests, np.zeros(1, dtype="V16")).tobytes())
+    volumes.first.load(np.arange(accounts).astype("<i4").tobytes())
+    for column, value in ((volumes.day, ts // DAY_MS), (volumes.notional, VALUE_SCALE), (volumes.next, NONE)):
+        _repeat(column, value, accounts)
 
 
 def _contracts(dice: np.random.Generator, pools: int, contracts: int) -> NDArray[np.int64]:

@@ -103,6 +103,7 @@ class Stage:
     async def _work(self, notes: Notes) -> None:
         while closed := await self._shard.step():
             notes.read(closed.outputs)
+        await self._shard.saved()
 
     async def _die(self, step: str) -> Shard:
         """Work until the step, and no further; what is left in memory is returned to be looked at only."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing
 from typing import Final
 
 from aiokafka import TopicPartition
@@ -57,6 +58,7 @@ class KafkaJournal:
         self._snapshots = SnapshotStore(cluster, self._offsets)
         self._published: dict[int, PublishedReader] = {}
         self._writer: Writer | None = None
+        self._writing = asyncio.Lock()  # a producer has one transaction at a time
         self._epoch = 0
         self._tail: Page | None = None
         self._next_offset = 0  # where the broker must put the next page
@@ -113,6 +115,7 @@ class KafkaJournal:
             await self._writer.close()
         self._writer = await Writer.start(self._cluster, shard)
         self._epoch += 1
+        self._snapshots.forget(shard)
         end = await self._settled_end(shard)
         self._next_offset = end
         self._tail = await self._last_page(shard, end)
@@ -169,7 +172,8 @@ class KafkaJournal:
             Message(self._cluster.topic(output.topic), place, _key_of(output), output.body)
             for output in outputs
         ]
-        offset, *_ = await writer.transact(messages, self._at_step)
+        async with self._writing:
+            offset, *_ = await writer.transact(messages, self._at_step)
         if offset < 0:
             # A send that was tried again and had arrived the first time: the broker no longer says where.
             raise LogUnavailable(f"shard {page.shard}: where page {page.number} stands is not known")
@@ -248,15 +252,17 @@ class KafkaJournal:
         return PublishedReader(self._cluster, shard, names, newest_page, first_page)
 
     async def save_snapshot(self, epoch: int, snapshot: Snapshot) -> None:
-        """Chunks first, the manifest last, and the older ones deleted, in one transaction."""
-        writer = self._licensed(epoch, snapshot.shard)
-        older = await self._snapshots.pages(snapshot.shard)
-        messages = self._snapshots.messages(snapshot, older)
-        await writer.transact(messages, lambda label: self._at_step(f"snapshot {label}"))
+        """Chunks first, the manifest last, each in a transaction of its own; pages go between them."""
+        async with aclosing(self._snapshots.transactions(snapshot)) as transactions:
+            async for messages in transactions:
+                async with self._writing:
+                    writer = self._licensed(epoch, snapshot.shard)
+                    await writer.transact(messages, lambda label: self._at_step(f"snapshot {label}"))
 
-    async def snapshots(self, shard: int) -> list[Snapshot]:
+    async def snapshots(self, shard: int) -> AsyncGenerator[Snapshot, None]:
         """The snapshots that are whole, newest first."""
-        return await self._snapshots.load(shard)
+        async for snapshot in self._snapshots.load(shard):
+            yield snapshot
 
     def _licensed(self, epoch: int, shard: int) -> Writer:
         if self._writer is None or epoch != self._epoch:

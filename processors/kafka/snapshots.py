@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable
 from typing import Final
 
 from aiokafka import TopicPartition
 
-from processors.compression import compress, decompress
+from processors.compression import compress, join_pieces, pieces
 from processors.journal import Snapshot
 from processors.kafka.cluster import Cluster
 from processors.kafka.reader import Offsets, Reader, read_to_ends
@@ -17,12 +18,12 @@ from processors.kafka.topics import SNAPSHOTS
 from processors.kafka.writer import Message
 from schemas.canonical import canonical_json
 
-_CHUNK_BYTES: Final = 1024 * 1024
 _KEPT: Final = 2
 _MANIFEST: Final = "manifest"
 _KEY: Final = re.compile(r"(\d+)/(\d+|manifest)\Z")
 
 Parts = dict[str, bytes]  # by chunk number, and the manifest
+Names = dict[int, set[str]]  # of the parts that are there, by page
 
 
 class SnapshotStore:
@@ -31,33 +32,48 @@ class SnapshotStore:
     def __init__(self, cluster: Cluster, offsets: Offsets) -> None:
         self._cluster = cluster
         self._offsets = offsets
+        self._known: dict[int, Names] = {}  # as long as nobody else writes
 
-    def messages(self, snapshot: Snapshot, existing: dict[int, list[str]]) -> Iterator[Message]:
-        """What to send to save a snapshot, and to drop all but the newest of the existing ones."""
-        data = compress(snapshot.data)
-        chunks = [data[start : start + _CHUNK_BYTES] for start in range(0, len(data), _CHUNK_BYTES)]
-        for number, chunk in enumerate(chunks):
-            yield self._message(snapshot.shard, snapshot.page, str(number), chunk)
-        manifest = {
-            "page_hash": snapshot.page_hash,
-            "state_hash": snapshot.state_hash,
-            "engine_version": snapshot.engine_version,
-            "chunks": len(chunks),
-        }
-        yield self._message(snapshot.shard, snapshot.page, _MANIFEST, canonical_json(manifest))
-        for page in sorted(existing.keys() - {snapshot.page}, reverse=True)[_KEPT - 1 :]:
-            for part in existing[page]:
-                yield self._message(snapshot.shard, page, part, None)
+    def forget(self, shard: int) -> None:
+        """Somebody else may have written; look again before the next snapshot is saved."""
+        self._known.pop(shard, None)
 
-    async def pages(self, shard: int) -> dict[int, list[str]]:
-        """The pages that have parts of a snapshot, and which parts."""
-        return {page: list(parts) for page, parts in (await self._read(shard)).items()}
+    async def transactions(self, snapshot: Snapshot) -> AsyncGenerator[list[Message], None]:
+        """What to send to save a snapshot, one transaction after the other: chunks first, the manifest last.
 
-    async def load(self, shard: int) -> list[Snapshot]:
+        With the manifest go the parts of all but the newest whole ones. Whoever asks for the next transaction
+        has sent the one before.
+        """
+        shard, page = snapshot.shard, snapshot.page
+        known = await self._names(shard)
+        count = 0
+        for count, piece in enumerate(pieces(snapshot.data), start=1):
+            chunk = await asyncio.to_thread(compress, piece)
+            known.setdefault(page, set()).add(str(count - 1))
+            yield [self._message(shard, page, str(count - 1), chunk)]
+        dropped = _dropped_for(page, known)
+        yield [
+            self._message(shard, page, _MANIFEST, _manifest(snapshot, count)),
+            *(self._message(shard, old, part, None) for old in dropped for part in sorted(known[old])),
+        ]
+        known.setdefault(page, set()).add(_MANIFEST)
+        for old in dropped:
+            del known[old]
+
+    async def load(self, shard: int) -> AsyncGenerator[Snapshot, None]:
         """The snapshots whose parts are all there and readable, newest first."""
         found = await self._read(shard)
-        loaded = (_assemble(shard, page, found[page]) for page in sorted(found, reverse=True))
-        return [snapshot for snapshot in loaded if snapshot is not None]
+        self._known[shard] = {page: set(parts) for page, parts in found.items()}
+        for page in sorted(found, reverse=True):
+            snapshot = _assemble(shard, page, found.pop(page))
+            if snapshot is not None:
+                yield snapshot
+
+    async def _names(self, shard: int) -> Names:
+        """The pages that have parts of a snapshot, and which parts."""
+        if shard not in self._known:
+            self._known[shard] = {page: set(parts) for page, parts in (await self._read(shard)).items()}
+        return self._known[shard]
 
     async def _read(self, shard: int) -> dict[int, Parts]:
         """What the topic holds now, deletions applied."""
@@ -91,6 +107,23 @@ def _apply(found: dict[int, Parts], records: Iterable[tuple[bytes | None, bytes 
             parts[named.group(2)] = value
 
 
+def _dropped_for(page: int, known: Names) -> list[int]:
+    """The pages that go when a snapshot of `page` is whole: all others but the newest whole ones."""
+    whole = sorted((other for other in known if _MANIFEST in known[other] and other != page), reverse=True)
+    return [other for other in known if other not in (page, *whole[: _KEPT - 1])]
+
+
+def _manifest(snapshot: Snapshot, chunks: int) -> bytes:
+    return canonical_json(
+        {
+            "page_hash": snapshot.page_hash,
+            "state_hash": snapshot.state_hash,
+            "engine_version": snapshot.engine_version,
+            "chunks": chunks,
+        }
+    )
+
+
 def _assemble(shard: int, page: int, parts: Parts) -> Snapshot | None:
     try:
         manifest = json.loads(parts[_MANIFEST])
@@ -101,7 +134,7 @@ def _assemble(shard: int, page: int, parts: Parts) -> Snapshot | None:
             page_hash=manifest["page_hash"],
             state_hash=manifest["state_hash"],
             engine_version=manifest["engine_version"],
-            data=decompress(b"".join(chunks)),
+            data=join_pieces(chunks),
         )
     except (ValueError, KeyError, TypeError):
         return None

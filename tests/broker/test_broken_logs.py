@@ -171,7 +171,7 @@ def snapshot_pages(venue: Venue) -> list[int]:
     async def find() -> list[int]:
         journal = await KafkaJournal.connect(venue.cluster)
         try:
-            return [snapshot.page for snapshot in await journal.snapshots(0)]
+            return [snapshot.page async for snapshot in journal.snapshots(0)]
         finally:
             await journal.aclose()
 
