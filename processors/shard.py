@@ -18,6 +18,7 @@ from ledger.engine import ENGINE_VERSION
 from ledger.pages import Page, Resume, hash_outputs, seal_genesis
 from ledger.snapshots import dump, parameters_in, restore, snapshot_hash
 from ledger.state import State
+from ledger.triggers import speaking
 from processors.edge import Edge
 from processors.journal import Halted, Journal, Snapshot
 from processors.merge import Arrival, Merge
@@ -80,6 +81,7 @@ class Shard:
             if self.tail.engine_version < ENGINE_VERSION:
                 await self.save_snapshot()  # where the old version ends: from here on the new one begins
         self._merge = Merge(self.tail.resume)
+        await self._arm()
         self._options.at_step("recovered")
 
     async def step(self) -> ClosedPage | None:
@@ -87,6 +89,7 @@ class Shard:
         builder = PageBuilder(self.state, shard=self.number, shards=self._journal.shards, follows=self.tail)
         await self._gather(builder)
         if not builder.entries:
+            await self._go_on_saving()
             return None
         self._check_conservation(builder)
         closed = builder.close(self._options.clock_ms())
@@ -230,6 +233,13 @@ class Shard:
                 f"shard {self.number}: page {page.number} does not say again what it said: "
                 f"`margin-ledger audit verify` shows where"
             )
+
+    async def _arm(self) -> None:
+        """Make the index of a large book at once, and not at each pool's first look in the middle of work.
+
+        Beside the loop: where the compiled code was never used it is compiled first, and others wait for us.
+        """
+        await asyncio.to_thread(speaking, self.state, list(range(len(self.state.book.pools))))
 
     async def _require_same_shards(self) -> None:
         """Accounts belong to shards by their number: with another number they would begin anew elsewhere."""

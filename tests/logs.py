@@ -63,25 +63,33 @@ def ledger_of(folder: Path, history: Iterable[Event], shards: int = 1) -> Path:
     return folder
 
 
-async def run_shard(folder: Path, number: int = 0, options: ShardOptions | None = None) -> Shard:
-    """One life of a shard: recover, then work until nothing is left (or until it crashes)."""
+async def run_shard(
+    folder: Path, number: int = 0, options: ShardOptions | None = None, *, waits: bool = True
+) -> Shard:
+    """One life of a shard: recover, then work until nothing is left (or until it crashes).
+
+    It waits for each snapshot to be whole before the next page, or not.
+    """
     journal = SqliteJournal.open(folder)
     shard = Shard(journal, number, options or small_pages())
     try:
         await shard.recover()
         while await shard.step():
-            await shard.saved()
+            if waits:
+                await shard.saved()
     finally:
         await shard.drop()
         journal.close()
     return shard
 
 
-async def run_through_crashes(folder: Path, crashes: Iterable[CrashAt], number: int = 0) -> Shard:
+async def run_through_crashes(
+    folder: Path, crashes: Iterable[CrashAt], number: int = 0, *, waits: bool = True
+) -> Shard:
     """One life after another, each ended by its crash, and a last one in peace."""
     for crash in crashes:
         try:
-            await run_shard(folder, number, small_pages(at_step=crash))
+            await run_shard(folder, number, small_pages(at_step=crash), waits=waits)
         except Crash:
             continue
     return await run_shard(folder, number)

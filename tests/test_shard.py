@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ledger.book import AWAKE, Book
 from logs import (
     Crash,
     CrashAt,
@@ -23,11 +27,12 @@ from logs import (
     small_pages,
     verified,
 )
-from processors.journal import Fenced, Halted
+from processors.bench.load import Load
+from processors.journal import Fenced, Halted, LogUnavailable, Snapshot
 from processors.paging import PageLimits
 from processors.shard import Shard, ShardOptions
 from processors.sqlite import SqliteJournal
-from schemas.canonical import canonical_json
+from schemas.canonical import canonical_json, to_plain
 from schemas.outputs import OUTPUT_TOPIC_OF
 from worlds import START, Event, histories, random_history
 
@@ -36,14 +41,15 @@ crash_points = st.builds(CrashAt, st.sampled_from(LABELS), st.integers(1, 6))
 
 
 @settings(max_examples=60)
-@given(histories(40), st.lists(crash_points, max_size=5))
+@given(histories(40), st.lists(crash_points, max_size=5), st.booleans())
 async def test_crashes_anywhere_lose_nothing_and_repeat_nothing(
-    history: list[Event], crashes: list[CrashAt]
+    history: list[Event], crashes: list[CrashAt], waits: bool
 ) -> None:
     with TemporaryDirectory() as folder:
         calm = ledger_of(Path(folder) / "calm", history)
         stormy = ledger_of(Path(folder) / "stormy", history)
-        undisturbed, survivor = await run_shard(calm), await run_through_crashes(stormy, crashes)
+        undisturbed = await run_shard(calm)
+        survivor = await run_through_crashes(stormy, crashes, waits=waits)
         assert hash_of(survivor) == hash_of(undisturbed)
         assert contents(await published(stormy)) == contents(await published(calm))
         assert (await verified(stormy)).difference is None
@@ -152,6 +158,151 @@ async def test_only_the_two_newest_snapshots_are_kept(tmp_path: Path) -> None:
     assert len([snapshot async for snapshot in SqliteJournal.open(folder).snapshots(0)]) == 2
 
 
+# --- snapshots are saved while pages go on --------------------------------------------------------------
+
+
+class _TakesItsTime(SqliteJournal):
+    """Saving a snapshot begins, and then waits for a sign; or it fails."""
+
+    @classmethod
+    def over(cls, folder: Path, failure: Exception | None = None) -> _TakesItsTime:
+        opened = SqliteJournal.open(folder)
+        journal = cls(opened._db, opened.shards)
+        journal.begun, journal.sign, journal.failure = [], asyncio.Event(), failure
+        return journal
+
+    begun: list[int]
+    sign: asyncio.Event
+    failure: Exception | None
+
+    async def save_snapshot(self, epoch: int, snapshot: Snapshot) -> None:
+        self.begun.append(snapshot.page)
+        await self.sign.wait()
+        if self.failure is not None:
+            raise self.failure
+        await super().save_snapshot(epoch, snapshot)
+
+
+async def saving(journal: _TakesItsTime) -> Shard:
+    """A shard that has begun to save a snapshot and has more to do."""
+    shard = Shard(journal, 0, small_pages())
+    await shard.recover()
+    while not journal.begun:
+        assert await shard.step()
+        await asyncio.sleep(0.001)
+    return shard
+
+
+async def to_the_end(shard: Shard) -> None:
+    while await shard.step():  # noqa: ASYNC110  (it steps; the snapshot needs a turn between)
+        await asyncio.sleep(0)
+
+
+async def pages_with_snapshots(journal: SqliteJournal) -> list[int]:
+    return [snapshot.page async for snapshot in journal.snapshots(0)]
+
+
+async def test_pages_go_on_while_a_snapshot_is_saved_and_it_is_of_the_page_where_it_began(
+    tmp_path: Path,
+) -> None:
+    journal = _TakesItsTime.over(ledger_of(tmp_path, random_history(1, 60)))
+    shard = await saving(journal)
+    for _ in range(5):
+        assert await shard.step()
+    assert await pages_with_snapshots(journal) == []
+    journal.sign.set()
+    await shard.saved()
+    assert (await pages_with_snapshots(journal), len(journal.begun)) == (journal.begun, 1)
+    assert journal.begun[0] < shard.tail.number
+    again = Shard(SqliteJournal.open(tmp_path), 0, small_pages())
+    await again.recover()
+    assert hash_of(again) == hash_of(shard)
+
+
+async def test_the_next_snapshot_begins_when_the_one_before_is_whole(tmp_path: Path) -> None:
+    journal = _TakesItsTime.over(ledger_of(tmp_path, random_history(1, 60)))
+    shard = await saving(journal)
+    for _ in range(5):
+        await shard.step()
+    assert len(journal.begun) == 1
+    journal.sign.set()
+    await to_the_end(shard)
+    await shard.save_snapshot()
+    assert await pages_with_snapshots(journal) == journal.begun[:-3:-1]
+    assert journal.begun[-1] == shard.tail.number
+
+
+async def test_a_snapshot_that_cannot_be_saved_ends_the_shard_as_a_page_would(tmp_path: Path) -> None:
+    journal = _TakesItsTime.over(ledger_of(tmp_path, random_history(1, 60)), LogUnavailable("it is away"))
+    shard = await saving(journal)
+    journal.sign.set()
+    with pytest.raises(LogUnavailable, match="it is away"):
+        await to_the_end(shard)
+    assert await pages_with_snapshots(journal) == []
+    assert (await verified(tmp_path)).difference is None
+
+
+async def test_a_snapshot_of_an_older_writer_is_fenced(tmp_path: Path) -> None:
+    journal = _TakesItsTime.over(ledger_of(tmp_path, random_history(1, 60)))
+    shard = await saving(journal)
+    await SqliteJournal.open(tmp_path).acquire(0)
+    journal.sign.set()
+    with pytest.raises(Fenced):
+        await shard.saved()
+    assert await pages_with_snapshots(journal) == []
+
+
+async def test_a_shard_that_is_dropped_leaves_no_snapshot_that_is_half_whole(tmp_path: Path) -> None:
+    journal = _TakesItsTime.over(ledger_of(tmp_path, random_history(1, 60)))
+    shard = await saving(journal)
+    await shard.drop()
+    journal.sign.set()
+    assert await pages_with_snapshots(journal) == []
+    await shard.drop()
+
+
+async def test_what_is_left_of_a_snapshot_that_was_cut_off_goes_with_the_next(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 20))
+    await run_shard(folder)
+    _execute(folder, "INSERT INTO snapshot_chunks VALUES (0, 3, 7, X'00')")
+    journal = SqliteJournal.open(folder)
+    assert 3 not in await pages_with_snapshots(journal)
+    epoch = (await journal.acquire(0)).epoch
+    newest = await anext(journal.snapshots(0))
+    await journal.save_snapshot(epoch, newest)
+    left = journal._db.execute("SELECT DISTINCT page FROM snapshot_chunks ORDER BY page DESC").fetchall()
+    assert [page for (page,) in left] == await pages_with_snapshots(journal)
+
+
+async def test_a_large_book_has_its_index_when_it_is_back_and_says_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = random_history(1, 120)
+    calm, often = ledger_of(tmp_path / "calm", history), ledger_of(tmp_path / "often", history)
+    undisturbed = await run_shard(calm)
+    monkeypatch.setattr(Book, "__init__", partialmethod(_begin_large, Book.__init__))
+    survivor = await run_through_crashes(often, [CrashAt("after commit", 3) for _ in range(9)])
+    assert hash_of(survivor) == hash_of(undisturbed)
+    assert contents(await published(often)) == contents(await published(calm))
+
+
+async def test_after_a_recovery_no_pool_of_a_large_book_waits_for_its_first_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = [to_plain(event) for event in Load(accounts=9, instruments=3).opening(START)]
+    await run_shard(ledger_of(tmp_path, opening))
+    monkeypatch.setattr(Book, "__init__", partialmethod(_begin_large, Book.__init__))
+    shard = Shard(SqliteJournal.open(tmp_path), 0, small_pages())
+    await shard.recover()
+    assert AWAKE not in shard.state.book.reserve.used()
+    assert len(shard.state.book.reserve) == 9
+
+
+def _begin_large(book: Book, begin: Callable[[Book], None]) -> None:
+    begin(book)
+    book.compiles_from = 0
+
+
 async def test_trimmed_inputs_halt_the_shard_and_name_the_offset(tmp_path: Path) -> None:
     folder = ledger_of(tmp_path, random_history(1, 40))
     _execute(folder, "DELETE FROM inputs WHERE topic = 'prices' AND \"offset\" < 3")
@@ -207,7 +358,7 @@ async def test_a_page_waits_for_more_inputs_until_its_time_is_up(tmp_path: Path)
     folder = ledger_of(tmp_path, random_history(1, 3))
     journal = SqliteJournal.open(folder)
     late = [{"type": "account_opened", "event_id": "late", "ts": START + 99, "account_id": "eve"}]
-    shard = Shard(_Delivers(journal, folder, late), 0, ShardOptions())
+    shard = Shard(_Delivers(journal, folder, late), 0, ShardOptions(PageLimits(linger_ms=500)))
     await shard.recover()
     closed = await shard.step()
     assert closed is not None

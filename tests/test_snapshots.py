@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.engine import apply
-from ledger.framing import unframe
+from ledger.framing import frame, unframe
 from ledger.open_orders import Order
 from ledger.repeats import REMEMBERED
-from ledger.snapshots import dump, parameters_in, restore, state_hash
+from ledger.snapshots import STATE_FORMAT, dump, format_of, parameters_in, restore, snapshot_hash, state_hash
 from ledger.state import State, Stop
 from ledger.table import Column
 from processors.journal import Snapshot
@@ -430,6 +430,26 @@ def test_a_snapshot_with_a_changed_byte_is_never_another_state() -> None:
         damaged[dice.randrange(len(damaged))] ^= 1 << dice.randrange(8)
         again = restore_snapshot(replace(whole, data=bytes(damaged)))
         assert again is None or dump(again) == whole.data
+
+
+def test_the_hash_of_a_snapshot_is_that_of_the_state_in_it() -> None:
+    for state in (State(), busy(), wide_world().state):
+        assert snapshot_hash(dump(state)) == state_hash(state)
+
+
+def test_a_snapshot_says_of_which_form_it_is() -> None:
+    assert format_of(dump(busy())) == STATE_FORMAT
+    assert format_of(frame([b'{"parameters":null}'])) == STATE_FORMAT - 1
+    for noise in (b"", b"noise", frame([b"noise"]), frame([b"[]"]), frame([b'{"format":"new"}'])):
+        assert format_of(noise) is None
+
+
+def test_a_snapshot_is_a_copy_whatever_happens_to_the_state_from_then_on() -> None:
+    state = busy()
+    before, hashed = dump(state), state_hash(state)
+    tell(state, random_history(2, 60))
+    assert state_hash(state) != hashed
+    assert snapshot_hash(before) == hashed
 
 
 def test_a_snapshot_cut_anywhere_is_not_restored() -> None:
