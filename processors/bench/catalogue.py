@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from processors.bench.embedded import embedded, recover, replay
+from processors.bench.embedded import embedded, replay
 from processors.bench.latency import latency_p50, latency_p99
 from processors.bench.pipeline import four_shards, pipeline_cpu, pipeline_events, pipeline_faust
+from processors.bench.recovery import recover
 from processors.bench.rows import CannotMeasure, Figure, Reach, Row, Skipped, judge
 from processors.bench.ticks import crash, memory, sweep, ticks_of_fewer, ticks_of_many
 from processors.bench.workbench import Workbench

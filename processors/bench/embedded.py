@@ -1,14 +1,13 @@
-"""The embedded ledger: how fast it works, how fast it is verified, and how soon it is back."""
+"""The embedded ledger: how fast it works, and how fast it is verified."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Final
 
 from processors.audit.verification import ShardReport, verify_shard
@@ -16,17 +15,12 @@ from processors.bench.bare import pages as bare
 from processors.bench.machine import run_worker, run_yardstick
 from processors.bench.pace import Pace, pace_since
 from processors.bench.rows import CannotMeasure, Figure
+from processors.bench.timing import median_seconds
 from processors.bench.workbench import FLOW_TS, OPENING_TS, Workbench, in_batches
-from processors.paging import PageLimits
-from processors.shard import Shard, ShardOptions
 from processors.sqlite import SqliteJournal
 from schemas.events import Event
 
 _SHARD: Final = 0
-_EVENTS_TO_REDO: Final = 100_000
-_TIMES: Final = 3  # what takes a moment is measured so often, and the median taken
-_A_MOMENT_S: Final = 2
-_NO_SNAPSHOTS: Final = 10**9
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +56,9 @@ def replay(bench: Workbench) -> Figure:
             report = asyncio.run(verify_shard(journal, _SHARD, advance=advance))
             seconds = time.perf_counter() - began
     _require_whole(report)
-    return Figure(report.entries / seconds, report.entries / _median(lambda: bare.parse(ledger.folder)))
-
-
-def recover(bench: Workbench) -> Figure:
-    """Milliseconds from a snapshot and the pages after it to the state, and to read the same bytes."""
-    folder = bench.folder / "interrupted"
-    with bench.show("recover: making a ledger to interrupt", None):
-        asyncio.run(_interrupt(bench, folder))
-    taken = _median(lambda: asyncio.run(_recover(folder)))
-    return Figure(taken * 1000, _median(lambda: bare.read(folder)) * 1000)
+    return Figure(
+        report.entries / seconds, report.entries / median_seconds(lambda: bare.parse(ledger.folder))
+    )
 
 
 def _worked(bench: Workbench) -> WorkedLedger:
@@ -103,43 +90,6 @@ def _append(folder: Path, events: Iterable[Event]) -> None:
 def _page_count(folder: Path) -> int:
     with closing(SqliteJournal.open(folder)) as journal:
         return asyncio.run(journal.page_count(_SHARD))
-
-
-async def _interrupt(bench: Workbench, folder: Path) -> None:
-    """A ledger whose writer has gone after a snapshot of the opening, and up to 100,000 events more."""
-    load, options = bench.load(), ShardOptions(PageLimits(linger_ms=0), snapshot_every=_NO_SNAPSHOTS)
-    with closing(SqliteJournal.create(folder)) as journal:
-        journal.append(load.opening(OPENING_TS))
-        shard = Shard(journal, _SHARD, options)
-        await shard.recover()
-        while await shard.step():
-            pass
-        await shard.save_snapshot()
-        journal.append(load.flow(min(bench.sizes.events, _EVENTS_TO_REDO), FLOW_TS))
-        ends_at = time.monotonic() + bench.sizes.seconds / 2
-        entries = 0
-        while time.monotonic() < ends_at and (closed := await shard.step()):
-            entries += len(closed.page.lines)
-    bench.notes.append(
-        f"recover: {bench.sizes.accounts:,} accounts in the snapshot, {entries:,} events after it"
-    )
-
-
-async def _recover(folder: Path) -> None:
-    with closing(SqliteJournal.open(folder)) as journal:
-        await Shard(journal, _SHARD).recover()
-
-
-def _median(work: Callable[[], None]) -> float:
-    """Seconds that a piece of work takes."""
-    taken = []
-    for _ in range(_TIMES):
-        began = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - began)
-        if taken[-1] > _A_MOMENT_S:
-            break
-    return median(taken)
 
 
 def _require_whole(report: ShardReport) -> None:

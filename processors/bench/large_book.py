@@ -11,12 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ledger.book import CLEARING, EXTERNAL, imbalances
 from ledger.engine import apply
 from ledger.holdings import NONE, Holdings
 from ledger.rulebook import VALUE_SCALE
 from ledger.state import State
 from ledger.table import Column
-from processors.bench.load import Load
+from processors.bench.load import Load, account_name
 from schemas.units import DAY_MS
 
 POSITIONS: Final = 8
@@ -38,12 +39,30 @@ def large_book(load: Load, pools: int, ts: int, seed: int = 1) -> State:
     margin = dice.integers(_LEAST_MARGIN, _MOST_MARGIN, pools)
     _fill(state.book.balances, np.full((pools, 1), state.rules.settlement))
     state.book.balances.amount.load((notionals.sum(axis=1) // 100 * margin).astype("<i8").tobytes())
+    _balance_the_house(state)
     return state
+
+
+def publish(state: State) -> None:
+    """What everybody's figures are now is what was published last, so that nobody speaks at a first look."""
+    from ledger.compiled import evaluate_columns  # noqa: PLC0415  (it loads a compiler)
+
+    pools = state.book.pools
+    found = evaluate_columns(state.book, state.market, state.rules, np.arange(len(pools)))
+    pools.published_equity.load(found.equity.astype("<i8").tobytes())
+    pools.published_requirement.load(found.requirement.astype("<i8").tobytes())
+
+
+def _balance_the_house(state: State) -> None:
+    """Whatever pools have, a ledger of the house lacks."""
+    for name, missing in imbalances(state.book, state.rules).items():
+        is_asset = name in {collateral.asset for collateral in state.rules.collateral}
+        state.book.house[EXTERNAL if is_asset else CLEARING + name, name] -= missing
 
 
 def _open_accounts(state: State, pools: int) -> None:
     book, numbers = state.book, np.arange(pools)
-    book.accounts.names = [f"a{number:07d}" for number in range(pools)]
+    book.accounts.names = [account_name(number) for number in range(pools)]
     book.accounts.numbers = {name: number for number, name in enumerate(book.accounts.names)}
     book.accounts.mode.load(np.where(numbers % 2, _PORTFOLIO, _CROSS).astype("<i1").tobytes())
     book.accounts.pool.load(numbers.astype("<i4").tobytes())

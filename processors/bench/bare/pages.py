@@ -17,6 +17,7 @@ from processors.sqlite import FILE_NAME
 
 _BEFORE_THE_LINES: Final = 4  # magic, format, hash and header of a page
 _ACCEPTED: Final = b"A"
+_NEWEST: Final = "SELECT MAX(page) FROM snapshots"
 
 
 def parse(folder: Path) -> None:
@@ -28,15 +29,20 @@ def parse(folder: Path) -> None:
                     json.loads(line[1:])
 
 
-def read(folder: Path) -> None:
-    """Read the newest snapshot and the pages after it, no more."""
+def read_snapshot(folder: Path) -> int:
+    """Read the newest snapshot; how many bytes are stored for it."""
     with closing(sqlite3.connect(folder / FILE_NAME)) as database:
-        [snapshot] = database.execute("SELECT MAX(page) FROM snapshots").fetchone()
         chunks = database.execute(
-            "SELECT data FROM snapshot_chunks WHERE page = ? ORDER BY chunk", (snapshot,)
-        )
-        zstandard.decompress(b"".join(chunk for (chunk,) in chunks))
-        for _ in _pages(database, f"SELECT record FROM pages WHERE number > {snapshot:d}"):
+            f"SELECT data FROM snapshot_chunks WHERE page = ({_NEWEST}) ORDER BY chunk"
+        ).fetchall()
+    b"".join(zstandard.decompress(chunk) for (chunk,) in chunks)
+    return sum(len(chunk) for (chunk,) in chunks)
+
+
+def read_pages(folder: Path) -> None:
+    """Read the pages after the newest snapshot."""
+    with closing(sqlite3.connect(folder / FILE_NAME)) as database:
+        for _ in _pages(database, f"SELECT record FROM pages WHERE number > ({_NEWEST})"):
             pass
 
 
