@@ -150,18 +150,21 @@ def test_accounts_that_outgrow_their_runs_again_and_again_mix_nothing_up() -> No
     check_runs(ids)
 
 
+LENGTHS = sorted([4 * 2**power for power in range(11)] + [6 * 2**power for power in range(10)])
+
+
 def check_runs(ids: RecentIds) -> None:
     """Every slot is in one run, of an account or free, and free ones hold nothing."""
     slots: list[int] = []
     for account in range(len(ids)):
         count = ids.count[account]
-        length = max(4, 1 << (count - 1).bit_length()) if count else 0
+        length = next(length for length in LENGTHS if length >= count) if count else 0
         slots += range(ids.first[account], ids.first[account] + length)
     for kind in range(len(ids.free)):
         run = ids.free[kind]
         while run != -1:
-            slots += range(run, run + (4 << kind))
-            assert not any(ids.digests[16 * run : 16 * (run + (4 << kind))])
+            slots += range(run, run + LENGTHS[kind])
+            assert not any(ids.digests[16 * run : 16 * (run + LENGTHS[kind])])
             run = ~ids.times[run]
     assert sorted(slots) == list(range(len(ids.times)))
     assert len(ids.digests) == 16 * len(ids.times)
