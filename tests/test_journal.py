@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+import zstandard
 
 from ledger.pages import Coordinates, Line, Page, PublishedOutput, Resume, seal, seal_genesis
 from processors.journal import Fenced, Halted, Journal, Snapshot
@@ -26,6 +27,7 @@ class LogUnderTest(Protocol):
     async def connect(self) -> Journal: ...
     async def append(self, records: Iterable[InputRecord]) -> None: ...
     async def lose_a_snapshot_chunk(self, shard: int) -> None: ...
+    async def pages_with_parts(self, shard: int) -> set[int]: ...
     async def close(self) -> None: ...
 
 
@@ -49,6 +51,11 @@ class SqliteLog:
     async def lose_a_snapshot_chunk(self, shard: int) -> None:
         """What a crash or a broken disk leaves."""
         self._opened[0]._db.execute("DELETE FROM snapshot_chunks WHERE shard = ?", (shard,))
+
+    async def pages_with_parts(self, shard: int) -> set[int]:
+        """The pages of which there is any part of a snapshot."""
+        query = "SELECT page FROM snapshot_chunks WHERE shard = ? UNION SELECT page FROM snapshots"
+        return {page for (page,) in self._opened[0]._db.execute(query, (shard,))}
 
     async def close(self) -> None:
         """Let go of every connection."""
@@ -234,6 +241,84 @@ async def test_a_large_snapshot_comes_back_as_it_was(log: Journal, shard: int) -
 
 async def snapshots_of(log: Journal, shard: int) -> list[Snapshot]:
     return [snapshot async for snapshot in log.snapshots(shard)]
+
+
+NOISE = 6_000_000  # bytes, so many that they are stored in several pieces
+
+
+def noisy(page: Page) -> Snapshot:
+    """A snapshot of a page that is stored in pieces."""
+    noise = b"".join(hash_block(number) for number in range(NOISE // 32))
+    return Snapshot(page.shard, page.number, page.hash, "state", 1, noise)
+
+
+async def test_pages_are_committed_while_a_snapshot_is_saved(log: Journal, shard: int) -> None:
+    epoch, page = await written(log, shard, 1)
+    snapshot, committed = noisy(page), 0
+    saving = asyncio.create_task(log.save_snapshot(epoch, snapshot))
+    while not saving.done():
+        page = page_after(page)
+        await log.commit(epoch, page, [OUTPUT])
+        committed += not saving.done()
+        await asyncio.sleep(0)
+    await saving
+    assert committed > 0
+    assert await snapshots_of(log, shard) == [snapshot]
+    assert [found.number async for found in log.pages(shard)] == list(range(page.number + 1))
+
+
+async def test_only_the_two_newest_of_the_whole_snapshots_are_kept(
+    log: Journal, outside: LogUnderTest, shard: int
+) -> None:
+    epoch, page = await written(log, shard, 1)
+    for _ in range(4):
+        page = page_after(page)
+        await log.commit(epoch, page, [OUTPUT])
+        await log.save_snapshot(epoch, noisy(page))
+    assert [found.page for found in await snapshots_of(log, shard)] == [page.number, page.number - 1]
+    assert await outside.pages_with_parts(shard) == {page.number, page.number - 1}
+
+
+async def test_a_snapshot_that_was_cut_off_is_not_offered_and_goes_with_the_next(
+    log: Journal, outside: LogUnderTest, shard: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epoch, page = await written(log, shard, 1)
+    whole = noisy(page)
+    await log.save_snapshot(epoch, whole)
+    page = page_after(page)
+    await log.commit(epoch, page, [OUTPUT])
+    with monkeypatch.context() as patch:
+        patch.setattr("processors.compression.zstandard.compress", once_then_out_of_memory())
+        with pytest.raises(MemoryError):
+            await log.save_snapshot(epoch, noisy(page))
+    assert await snapshots_of(log, shard) == [whole]
+    assert await outside.pages_with_parts(shard) == {page.number, page.number - 1}
+    cut_off, page = page.number, page_after(page)
+    await log.commit(epoch, page, [OUTPUT])
+    await log.save_snapshot(epoch, noisy(page))
+    assert [found.page for found in await snapshots_of(log, shard)] == [page.number, whole.page]
+    assert cut_off not in await outside.pages_with_parts(shard)
+
+
+def once_then_out_of_memory() -> Callable[[bytes], bytes]:
+    compress, left = zstandard.compress, [1]
+
+    def compress_or_not(data: bytes) -> bytes:
+        if not left:
+            raise MemoryError
+        left.pop()
+        return compress(data)
+
+    return compress_or_not
+
+
+async def test_a_snapshot_can_be_saved_again(log: Journal, shard: int) -> None:
+    """An upgrade does: of the same page there is one of the engine before."""
+    epoch, page = await written(log, shard, 1)
+    older, newer = noisy(page), Snapshot(shard, page.number, page.hash, "state", 2, b"data")
+    await log.save_snapshot(epoch, older)
+    await log.save_snapshot(epoch, newer)
+    assert await snapshots_of(log, shard) == [newer]
 
 
 def hash_block(number: int) -> bytes:

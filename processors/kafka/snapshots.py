@@ -62,7 +62,7 @@ class SnapshotStore:
 
     async def load(self, shard: int) -> AsyncGenerator[Snapshot, None]:
         """The snapshots whose parts are all there and readable, newest first."""
-        found = await self._read(shard)
+        found = await self.parts(shard)
         self._known[shard] = {page: set(parts) for page, parts in found.items()}
         for page in sorted(found, reverse=True):
             snapshot = _assemble(shard, page, found.pop(page))
@@ -72,11 +72,11 @@ class SnapshotStore:
     async def _names(self, shard: int) -> Names:
         """The pages that have parts of a snapshot, and which parts."""
         if shard not in self._known:
-            self._known[shard] = {page: set(parts) for page, parts in (await self._read(shard)).items()}
+            self._known[shard] = {page: set(parts) for page, parts in (await self.parts(shard)).items()}
         return self._known[shard]
 
-    async def _read(self, shard: int) -> dict[int, Parts]:
-        """What the topic holds now, deletions applied."""
+    async def parts(self, shard: int) -> dict[int, Parts]:
+        """What the topic holds now by page, deletions applied."""
         partition = TopicPartition(self._cluster.topic(SNAPSHOTS), shard)
         found: dict[int, Parts] = {}
         reader = Reader(self._cluster)

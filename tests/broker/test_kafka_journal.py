@@ -16,6 +16,7 @@ from processors.journal import Halted, Journal, LogUnavailable
 from processors.kafka.cluster import Cluster
 from processors.kafka.journal import KafkaJournal
 from processors.kafka.reader import Offsets, Reader, read_to_ends
+from processors.kafka.snapshots import SnapshotStore
 from processors.kafka.topics import check, create, plan
 from processors.kafka.writer import Message, Writer
 from processors.partitioner import partition_of
@@ -48,6 +49,14 @@ class KafkaLog:
         """What a compaction that went wrong would leave."""
         async with self.cluster.producer() as producer:
             await producer.send_and_wait(self.cluster.topic("snapshots"), None, b"1/0", shard)
+
+    async def pages_with_parts(self, shard: int) -> set[int]:
+        """The pages of which there is any part of a snapshot."""
+        offsets = Offsets(self.cluster)
+        try:
+            return set(await SnapshotStore(self.cluster, offsets).parts(shard))
+        finally:
+            await offsets.close()
 
     async def close(self) -> None:
         """Let go of every connection."""
