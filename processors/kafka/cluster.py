@@ -19,6 +19,10 @@ MAX_PAGE_BYTES: Final = 2 * 1024 * 1024
 # A producer sends what goes to one partition in batches of at most this: what is written at once is sent at
 # once. A topic's limit holds for the whole batch, so this is less than any; one large record may be more.
 BATCH_BYTES: Final = 512 * 1024
+# The client has one fetch under way, of those partitions whose records were all taken when it was sent. Where
+# records lay for 100 ms, because something took so long, that is a fetch without their partition; how long it
+# may wait for others is how late the next records of this one are (by default, 500 ms).
+_LONGEST_FETCH_MS: Final = 50
 TRANSACTION_TIMEOUT_MS: Final = 15_000
 OPEN: Final = Security()  # no login and no encryption, wherever the cluster is
 
@@ -48,6 +52,7 @@ class Cluster:
             isolation_level="read_committed" if read_committed else "read_uncommitted",
             max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
             fetch_max_bytes=4 * MAX_MESSAGE_BYTES,
+            fetch_max_wait_ms=_LONGEST_FETCH_MS,
             **self.connection(),
         )
 
