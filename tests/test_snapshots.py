@@ -282,11 +282,15 @@ def columns(state: State) -> dict[str, Column]:
     return {f"{group}.{name}": column for group, some in groups.items() for name, column in some.items()}
 
 
+OF_THE_INDEX = {"reserve", "asked", "intervals"}  # which is made anew after every restart
+
+
 def columns_held_by(owner: object) -> set[int]:
-    """Every column that can be reached from an object, by identity."""
+    """Every column that can be reached from an object, by identity; but for those of the index."""
     if isinstance(owner, Column):
         return {id(owner)}
-    parts = owner if isinstance(owner, list) else vars(owner).values() if hasattr(owner, "__dict__") else ()
+    named = vars(owner) if hasattr(owner, "__dict__") else {}
+    parts = owner if isinstance(owner, list) else [named[name] for name in named.keys() - OF_THE_INDEX]
     return {found for part in parts for found in columns_held_by(part)}
 
 
