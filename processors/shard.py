@@ -18,7 +18,6 @@ from ledger.engine import ENGINE_VERSION
 from ledger.pages import Page, Resume, hash_outputs, seal_genesis
 from ledger.snapshots import dump, parameters_in, restore, snapshot_hash
 from ledger.state import State
-from ledger.triggers import speaking
 from processors.edge import Edge
 from processors.journal import Halted, Journal, Snapshot
 from processors.merge import Arrival, Merge
@@ -46,6 +45,7 @@ class ShardOptions:
     buffer: int = 5_000  # records read ahead of each source
     snapshot_every: int = 100_000  # inputs between two snapshots
     max_ahead_ms: int = 60_000
+    arms_from: int = 5_000  # so many pools are worth the compiled index when they are recovered
     skips: Skips = field(default_factory=Skips)
     clock_ms: Callable[[], int] = system_clock_ms
     at_step: Callable[[str], None] = _nothing  # called with a label before each step that can fail
@@ -239,7 +239,11 @@ class Shard:
 
         Beside the loop: where the compiled code was never used it is compiled first, and others wait for us.
         """
-        await asyncio.to_thread(speaking, self.state, list(range(len(self.state.book.pools))))
+        pools = range(len(self.state.book.pools))
+        if len(pools) >= self._options.arms_from:
+            from ledger.compiled import settle_silent  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
+
+            await asyncio.to_thread(settle_silent, self.state, list(pools))
 
     async def _require_same_shards(self) -> None:
         """Accounts belong to shards by their number: with another number they would begin anew elsewhere."""

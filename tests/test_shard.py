@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from functools import partialmethod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger.book import AWAKE, Book
+from ledger.book import AWAKE
 from logs import (
     Crash,
     CrashAt,
@@ -274,33 +272,28 @@ async def test_what_is_left_of_a_snapshot_that_was_cut_off_goes_with_the_next(tm
     assert [page for (page,) in left] == await pages_with_snapshots(journal)
 
 
-async def test_a_large_book_has_its_index_when_it_is_back_and_says_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_book_whose_index_is_made_when_it_is_back_says_the_same(tmp_path: Path) -> None:
     history = random_history(1, 120)
     calm, often = ledger_of(tmp_path / "calm", history), ledger_of(tmp_path / "often", history)
     undisturbed = await run_shard(calm)
-    monkeypatch.setattr(Book, "__init__", partialmethod(_begin_large, Book.__init__))
-    survivor = await run_through_crashes(often, [CrashAt("after commit", 3) for _ in range(9)])
+    for _ in range(9):
+        with pytest.raises(Crash):
+            await run_shard(often, options=small_pages(arms_from=1, at_step=CrashAt("after commit", 3)))
+    survivor = await run_shard(often, options=small_pages(arms_from=1))
     assert hash_of(survivor) == hash_of(undisturbed)
     assert contents(await published(often)) == contents(await published(calm))
 
 
+@pytest.mark.parametrize(("arms_from", "waiting"), [(9, 0), (10, 9)])
 async def test_after_a_recovery_no_pool_of_a_large_book_waits_for_its_first_look(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, arms_from: int, waiting: int
 ) -> None:
     opening = [to_plain(event) for event in Load(accounts=9, instruments=3).opening(START)]
     await run_shard(ledger_of(tmp_path, opening))
-    monkeypatch.setattr(Book, "__init__", partialmethod(_begin_large, Book.__init__))
-    shard = Shard(SqliteJournal.open(tmp_path), 0, small_pages())
+    shard = Shard(SqliteJournal.open(tmp_path), 0, small_pages(arms_from=arms_from))
     await shard.recover()
-    assert AWAKE not in shard.state.book.reserve.used()
-    assert len(shard.state.book.reserve) == 9
-
-
-def _begin_large(book: Book, begin: Callable[[Book], None]) -> None:
-    begin(book)
-    book.compiles_from = 0
+    reserve = shard.state.book.reserve
+    assert 9 - sum(cell != AWAKE for cell in reserve.used()) == waiting
 
 
 async def test_trimmed_inputs_halt_the_shard_and_name_the_offset(tmp_path: Path) -> None:
