@@ -47,10 +47,12 @@ class RecentIds:
 
     def has(self, account: int, identifier: str) -> bool:
         """Whether the id is one of the account's last."""
+        count = self.count.view[account]
+        if count == 0:
+            return False
         begin = self.first.view[account] * _DIGEST_BYTES
-        end = begin + self.count.view[account] * _DIGEST_BYTES
-        digest = _digest(identifier)
-        place = self.digests.find(digest, begin, end) if begin >= 0 else _NONE
+        end, digest = begin + count * _DIGEST_BYTES, _digest(identifier)
+        place = self.digests.find(digest, begin, end)
         while place > 0 and place % _DIGEST_BYTES:  # bytes of two neighbours that happen to match
             place = self.digests.find(digest, place + 1, end)
         return place >= 0
@@ -65,10 +67,11 @@ class RecentIds:
 
     def remember(self, account: int, identifier: str, ts: int) -> None:
         """Add an id; the oldest is forgotten when the ring is full."""
-        slot = self._oldest_slot(account) if self.count[account] == REMEMBERED else self._new_slot(account)
+        count = self.count.view[account]
+        slot = self._oldest_slot(account) if count == REMEMBERED else self._new_slot(account, count)
         begin = slot * _DIGEST_BYTES
         self.digests[begin : begin + _DIGEST_BYTES] = _digest(identifier)
-        self.times[slot] = ts
+        self.times.view[slot] = ts
 
     def newest_ts(self) -> int:
         """The latest time of any id that was ever remembered; -1 when none was."""
@@ -94,15 +97,15 @@ class RecentIds:
         self.oldest[account] = (place + 1) % REMEMBERED
         return slot
 
-    def _new_slot(self, account: int) -> int:
-        """A slot after those in use, in a longer run where this one is full."""
-        count = self.count[account]
+    def _new_slot(self, account: int, count: int) -> int:
+        """A slot after the `count` in use, in a longer run where this one is full."""
+        first = self.first.view
         if count == 0:
-            self.first[account] = self._take_run(0)
+            first[account] = self._take_run(0)
         elif count in _KIND:
-            self.first[account] = self._move(self.first[account], _KIND[count])
-        self.count[account] = count + 1
-        return self.first[account] + count
+            first[account] = self._move(first[account], _KIND[count])
+        self.count.view[account] = count + 1
+        return first[account] + count
 
     def _move(self, run: int, kind: int) -> int:
         """A run of the next length that begins with the same ids; the old one is free."""
