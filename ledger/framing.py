@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 Bytes: TypeAlias = "bytes | bytearray | memoryview[int]"
+Framed = TypeVar("Framed", bytes, "memoryview[int]")
 _LENGTH = struct.Struct("<Q")
 
 
@@ -20,23 +21,19 @@ class Malformed(ValueError):
 
 def frame(fields: Iterable[Bytes]) -> bytes:
     """Each field after its length (8 bytes, little-endian). Fields are copied once, all at the end."""
-    return b"".join(part for field in fields for part in (_LENGTH.pack(len(field)), field))
+    length = _LENGTH.pack
+    return b"".join([part for field in fields for part in (length(len(field)), field)])
 
 
-def unframe(data: bytes) -> Iterator[bytes]:
-    """The fields of `frame`. Malformed when the lengths do not add up."""
-    return map(bytes, unframe_views(memoryview(data)))
-
-
-def unframe_views(data: memoryview[int]) -> Iterator[memoryview[int]]:
-    """The fields of `frame` without a copy. Malformed when the lengths do not add up."""
-    place = 0
-    while place < len(data):
+def unframe(data: Framed) -> Iterator[Framed]:
+    """The fields of `frame`; of a memoryview without a copy. Malformed when the lengths do not add up."""
+    place, whole, length = 0, len(data), _LENGTH.unpack_from
+    while place < whole:
         start = place + _LENGTH.size
-        if start > len(data):
+        if start > whole:
             raise Malformed("a field's length is cut off")
-        end = start + _LENGTH.unpack_from(data, place)[0]
-        if end > len(data):
+        end = start + length(data, place)[0]
+        if end > whole:
             raise Malformed("a field is cut off")
         yield data[start:end]
         place = end
@@ -45,7 +42,8 @@ def unframe_views(data: memoryview[int]) -> Iterator[memoryview[int]]:
 def framed_hash(domain: str, version: int, fields: Iterable[Bytes]) -> str:
     """SHA-256 over a domain tag, a version and framed fields, as 64 hexadecimal digits."""
     digest = hashlib.sha256(frame((domain.encode(), str(version).encode())))
+    add, length = digest.update, _LENGTH.pack
     for field in fields:
-        digest.update(_LENGTH.pack(len(field)))
-        digest.update(field)
+        add(length(len(field)))
+        add(field)
     return digest.hexdigest()

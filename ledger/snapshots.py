@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from ledger.framing import Bytes, Malformed, frame, framed_hash, unframe_views
+from ledger.framing import Bytes, Malformed, frame, framed_hash, unframe
 from ledger.liquidation import Episode
 from ledger.open_orders import Order
 from ledger.rulebook import compile_rulebook
@@ -42,7 +42,7 @@ def dump(state: State) -> bytes:
 
 def snapshot_hash(snapshot: bytes) -> str:
     """The hash of the state that `dump` wrote, without restoring it. Malformed when it is no snapshot."""
-    return framed_hash(_DOMAIN, STATE_FORMAT, unframe_views(memoryview(snapshot)))
+    return framed_hash(_DOMAIN, STATE_FORMAT, unframe(memoryview(snapshot)))
 
 
 def format_of(snapshot: bytes) -> int | None:
@@ -51,7 +51,7 @@ def format_of(snapshot: bytes) -> int | None:
     Those before 3 did not say which they were.
     """
     try:
-        facts = json.loads(bytes(next(unframe_views(memoryview(snapshot)))))
+        facts = json.loads(bytes(next(unframe(memoryview(snapshot)))))
         found = facts.get("format", STATE_FORMAT - 1)
     except (ValueError, AttributeError, StopIteration):
         return None
@@ -63,7 +63,7 @@ def parameters_in(snapshot: bytes) -> bytes | None:
 
     Malformed when it has no place for them.
     """
-    _, name, parameters, *_ = unframe_views(memoryview(snapshot))
+    _, name, parameters, *_ = unframe(memoryview(snapshot))
     if bytes(name) != b"parameters":
         raise Malformed("a snapshot begins with its facts and its parameters")
     return bytes(parameters) or None
@@ -71,7 +71,7 @@ def parameters_in(snapshot: bytes) -> bytes | None:
 
 def restore(snapshot: bytes, parameters: RiskParametersPublished | None) -> State:
     """The state that `dump` wrote. `parameters` is what `parameters_in` holds, decoded."""
-    document, *rest = unframe_views(memoryview(snapshot))
+    document, *rest = unframe(memoryview(snapshot))
     facts = json.loads(bytes(document))
     named = dict(zip((str(name, "ascii") for name in rest[::2]), rest[1::2], strict=True))
     state = State()
