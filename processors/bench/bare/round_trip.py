@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any, Final
@@ -99,7 +100,8 @@ async def _produce(
 ) -> None:
     """Each event at its time; one that comes late does not make the next ones late."""
     began = time.perf_counter()
-    sending = []
+    # Without those that have arrived: to gather all of them at the end would hold up the last ones.
+    sending: deque[Any] = deque()
     for number, event in enumerate(flow):
         early = began + number / rate - time.perf_counter()
         if early > 0:
@@ -108,5 +110,7 @@ async def _produce(
             watch.start(event.event_id)
         topic = cluster.topic(TOPIC_OF[event.type])
         sending.append(await producer.send(topic, encode(event), key_of(event), _PARTITION))
+        while sending and sending[0].done():
+            sending.popleft().result()
         advance(1)
     await asyncio.gather(*sending)
