@@ -19,7 +19,7 @@ from ledger.rulebook import RATE_SCALE
 from ledger.state import State
 from ledger.stops import trigger_stops
 from ledger.triggers import settle, speaking
-from ledger.valuation import Figures, evaluate, ratio_of
+from ledger.valuation import Figures, ratio_of
 from schemas.outputs import LedgerOutput, MarginBandChanged, MarginRequirementComputed
 from schemas.units import RATIO_PRECISION, REQUIREMENT_PRECISION, SETTLEMENT_PRECISION, ExactDecimal
 
@@ -27,10 +27,8 @@ from schemas.units import RATIO_PRECISION, REQUIREMENT_PRECISION, SETTLEMENT_PRE
 def examine(state: State, pools: Iterable[int], cause: Cause, *, publish: bool = False) -> list[LedgerOutput]:
     """Outputs for each pool, in their order. With `publish` its requirement in any case."""
     pools = state.book.in_order(pools, state.rules)
-    if not publish:
-        pools = speaking(state, pools)
     outputs: list[LedgerOutput] = []
-    for pool, figures in zip(pools, evaluate(state.book, state.market, state.rules, pools), strict=True):
+    for pool, figures in speaking(state, pools, everybody=publish):
         outputs += _examine_pool(state, pool, figures, cause, publish=publish)
     return outputs
 

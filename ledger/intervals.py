@@ -50,6 +50,12 @@ class Intervals:
         if upper < lowest[block]:
             lowest[block], self._top = upper, min(self._top, upper)
 
+    def narrow_all(self, slots: _Ends, lower: _Ends, upper: _Ends) -> None:
+        """Give many slots an interval each."""
+        self.lower[slots], self.upper[slots] = lower, upper
+        np.maximum.at(self.highest, slots // BLOCK, lower)
+        np.minimum.at(self.lowest, slots // BLOCK, upper)
+
     def rest(self, slot: int) -> None:
         """A slot that no price leaves."""
         self.narrow(slot, _LEAST, _MOST)

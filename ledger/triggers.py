@@ -23,7 +23,7 @@ always.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import cbrt, inf
 from typing import Final, NamedTuple
 
@@ -43,7 +43,7 @@ from ledger.intervals import FARTHEST, Intervals
 from ledger.observables import Looked, Room, knows_everything, price_limits_of, rooms_of
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
-from ledger.valuation import Figures
+from ledger.valuation import Figures, evaluate
 
 _FOR_PAYMENTS: Final = 1.0 / 16.0  # the part of a room that is kept for what moves equity without a price
 _MOST_RESERVED: Final = 2.0**62
@@ -103,11 +103,12 @@ def wake(book: Book, pool: int) -> None:
                 holdings.intervals[holdings.item[row]].wake(holdings.slot[row])
 
 
-def speaking(state: State, pools: list[int]) -> list[int]:
-    """Without such as certainly have nothing to say, which the compiled index has settled already."""
-    if not pools or not state.book.is_indexed or len(state.book.pools) < state.book.compiles_from:
-        return pools
-    from ledger.compiled import settle_silent  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
+def speaking(state: State, pools: list[int], *, everybody: bool) -> Iterable[tuple[int, Figures]]:
+    """The pools with their figures; unless `everybody`, without such as certainly have nothing to say."""
+    book = state.book
+    if everybody or not pools or not book.is_indexed or len(book.pools) < book.compiles_from:
+        return zip(pools, evaluate(book, state.market, state.rules, pools), strict=True)
+    from ledger.compiled_index import settle_silent  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
 
     return settle_silent(state, pools)
 

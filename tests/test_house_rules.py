@@ -41,9 +41,12 @@ FLOAT_FILES = frozenset(
     f"ledger/{name}.py"
     for name in (
         *("arithmetic", "correlation", "margin", "rates", "rulebook", "worst_side"),
-        *("caution", "compiled", "kernel", "kernel_triggers", "observables", "triggers"),
+        *("caution", "compiled_index", "compiled_orders", "compiled_rules", "observables", "triggers"),
+        *(f"models/{name}" for name in ("compilation", "netting", "scenario", "spread")),
+        *(f"kernels/{name}" for name in ("collateral", "compiling", "figures", "netting", "orders")),
+        *(f"kernels/{name}" for name in ("positions", "regimes", "scenario", "spread", "triggers", "wide")),
     )
-) | frozenset(f"ledger/models/{name}.py" for name in ("compilation", "netting", "scenario", "spread"))
+)
 
 
 class Module(NamedTuple):

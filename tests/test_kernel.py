@@ -5,31 +5,40 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from random import Random
-from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.collateral import asset_value, haircut
-from ledger.compiled import compiled_rules, evaluate_columns, evaluate_many
-from ledger.kernel import asset_value as kernel_asset_value
-from ledger.kernel import haircut as kernel_haircut
+from ledger.compiled import evaluate_columns, evaluate_many
+from ledger.compiled_rules import kernel_rules
+from ledger.kernels.collateral import asset_value as kernel_asset_value
+from ledger.kernels.collateral import haircut as kernel_haircut
+from ledger.kernels.positions import new_room
+from ledger.open_orders import Order
 from ledger.state import State
 from ledger.valuation import evaluate
+from processors.presets import load_preset, preset_names
+from random_books import KINDS, random_book, random_rules
+from schemas.canonical import to_plain
 from test_triggers import ALL_COUNTS, MODELS
-from worlds import INDEXES, MARKS, Event, World, histories, model, parameters, random_history, rulebook
+from worlds import START, Event, World, histories, parameters, random_history, rulebook
 
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 RANDOM_POOLS = 1_000_000 if SOAK else 20_000
 
 
-def check(state: State) -> None:
+def check(state: State) -> int:
+    """How many pools there are; AssertionError when the kernel says anything else of one."""
     pools = list(range(len(state.book.pools)))
     if state.rulebook is not None:
         plain = evaluate(state.book, state.market, state.rules, pools)
         assert evaluate_many(state.book, state.market, state.rules, pools) == plain
+    return len(pools)
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -52,51 +61,58 @@ def test_the_figures_of_long_histories_are_the_same_after_every_event() -> None:
 # ---------- random pools, and prices at which they were never made
 
 
-def random_pools(dice: Random, count: int, **changes: Any) -> World:
-    """Pools of one to three positions of any size and side, and any collateral, in two modes."""
-    world = World(parameters(**changes))
-    book, rules = world.state.book, world.state.rules
-    for number in range(count):
-        account = world.state.open_account(f"a{number}")
-        pool = book.accounts.pool[account]
-        book.accounts.mode[account] = dice.randint(0, 1)
-        for contract in dice.sample(range(3), dice.randint(1, 3)):
-            row = book.positions.open(pool, contract, rules.contract_rank)
-            book.positions.size[row] = dice.choice((-1, 1)) * dice.randint(1, 10 ** dice.randint(1, 6))
-            book.positions.cost[row] = dice.randint(-(10**15), 10**15)
-        for asset in dice.sample(range(3), dice.randint(1, 3)):
-            row = book.balances.open(pool, asset, rules.asset_rank)
-            book.balances.amount[row] = dice.randint(-(10**11), 10 ** dice.randint(3, 12))
-    return world
+@pytest.mark.parametrize("kind", KINDS)
+def test_random_pools_have_the_same_figures(kind: str) -> None:
+    dice, compared, fitting = Random(kind), 0, 0
+    while compared < RANDOM_POOLS // len(KINDS):
+        state = random_book(dice, random_rules(dice, kind), 1_000)
+        compared, fitting = compared + check(state), fitting + fit(state)
+    assert fitting > 0.95 * compared
 
 
-def set_prices(world: World, dice: Random) -> None:
-    marks, index, rules = world.state.market.marks, world.state.market.index, world.state.rules
-    for symbol, price in MARKS.items():
-        contract = rules.contract(symbol)
-        usual = int(float(price) * 10 ** rules.contracts[contract].price_precision)
-        marks.price[contract] = max(1, usual * dice.randint(1, 2_000) // 1_000)
-    for asset, price in INDEXES.items():
-        index.price[rules.asset(asset)] = int(float(price) * 10**8) * dice.randint(0, 2_000) // 1_000
+@pytest.mark.parametrize("kind", KINDS)
+def test_so_have_random_pools_with_open_orders(kind: str) -> None:
+    dice, compared, fitting = Random(kind), 0, 0
+    while compared < RANDOM_POOLS // 100:
+        state = random_book(dice, random_rules(dice, kind), 20, orders=0.9)
+        compared, fitting = compared + check(state), fitting + fit(state)
+    assert fitting > 0.9 * compared
 
 
-@pytest.mark.parametrize("counted", ["settlement", "all"])
-def test_random_pools_have_the_same_figures(counted: str) -> None:
-    dice, compared = Random(counted), 0
-    rho = [{"a": "BTC", "b": "ETH", "rho": "-0.35"}]
-    while compared < RANDOM_POOLS // 2:
-        theta, panic = (f"0.{dice.randint(0, 99):02d}" for _ in range(2))
-        words = model(correlation=rho, breakdown=theta, panic=panic, floor=dice.choice(("0", "0.2")))
-        world = random_pools(dice, 2_000, model=words, cross_collateral=counted)
-        set_prices(world, dice)
-        check(world.state)
-        compared += 2_000
-        found = evaluate_columns(world.state.book, world.state.market, world.state.rules, all_of(world))
-        assert found.fits.mean() > 0.9
+def fit(state: State) -> int:
+    """How many pools are not left to the plain code."""
+    pools = np.arange(len(state.book.pools))
+    return int(evaluate_columns(state.book, state.market, state.rules, pools).fits.sum())
 
 
-def all_of(world: World) -> Any:
-    return world.state.book.accounts.pool.used().astype("i8")
+@pytest.mark.parametrize("name", preset_names())
+def test_under_the_presets_no_ordinary_pool_is_left_to_the_plain_code(name: str) -> None:
+    """Positions of up to a hundred millions each, by the terms of every ready-made venue."""
+    dice, world = Random(name), World(to_plain(load_preset(name, ts=START)))
+    rules, marks = world.state.rules, world.state.market.marks
+    for contract, terms in enumerate(rules.contracts):
+        marks.price[contract] = dice.randint(1, 10**5) * 10**terms.price_precision
+    for number in range(300):
+        world.state.book.accounts.mode[world.state.open_account(f"a{number}")] = dice.randint(0, 1)
+        for contract in dice.sample(range(len(rules.contracts)), dice.randint(1, len(rules.contracts))):
+            row = world.state.book.positions.open(number, contract, rules.contract_rank)
+            lot_value = marks.price[contract] * rules.contracts[contract].value_scale
+            lots = dice.randint(1, 10 ** dice.randint(10, 16)) // lot_value + 1
+            world.state.book.positions.size[row] = dice.choice((-1, 1)) * lots
+    assert check(world.state) == fit(world.state) == 300
+
+
+def test_many_combinations_are_evaluated_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ledger.compiled_orders._MOST_POSITIONS", 300)
+    state = random_book(Random(1), random_rules(Random(1), "netting"), 40, orders=1.0)
+    check(state)
+
+
+def test_a_batch_ends_where_its_room_does() -> None:
+    state = random_book(Random(2), random_rules(Random(2), "netting"), 200)
+    compiled = kernel_rules(state.book, state.rules)
+    state.book.compiled_rules = compiled._replace(room=new_room(7, 30))
+    check(state)
 
 
 # ---------- limits
@@ -105,11 +121,21 @@ def all_of(world: World) -> Any:
 LARGE = st.integers(-(10**20), 10**20) | st.integers(-(10**9), 10**9) | st.integers(-(2**63), 2**63 - 1)
 
 
-@given(st.lists(st.tuples(LARGE, LARGE), min_size=3, max_size=3), LARGE, st.lists(st.integers(1, 10**20)))
+@pytest.mark.parametrize("kind", MODELS)
+@given(
+    st.lists(st.tuples(LARGE, LARGE), min_size=3, max_size=3),
+    LARGE,
+    st.lists(st.integers(1, 10**20)),
+    st.lists(st.tuples(st.integers(0, 2), LARGE.filter(bool), st.integers(1, 10**20)), max_size=3),
+)
 def test_at_the_limits_nothing_wraps(
-    positions: list[tuple[int, int]], balance: int, prices: list[int]
+    kind: str,
+    positions: list[tuple[int, int]],
+    balance: int,
+    prices: list[int],
+    orders: list[tuple[int, int, int]],
 ) -> None:
-    world = World(parameters(**ALL_COUNTS))
+    world = World(parameters(model=MODELS[kind], **ALL_COUNTS))
     world.deposit("ann", "1")
     book, market, rules = world.state.book, world.state.market, world.state.rules
     for contract, (size, cost) in enumerate(positions):
@@ -122,20 +148,23 @@ def test_at_the_limits_nothing_wraps(
     for mode in (0, 1):
         book.accounts.mode[0] = mode
         check(world.state)
+    for number, order in enumerate(orders):
+        book.orders.open(0, f"o{number}", Order(*order))
+    check(world.state)
 
 
 @given(st.integers(-(2**63) + 1, 2**63 - 1), st.integers(0, 2**63 - 1))
 def test_collateral_is_worth_the_same_or_left_to_the_plain_code(balance: int, price: int) -> None:
     rules, book = rulebook(), World().state.book
-    terms = compiled_rules(book, rules).terms
+    haircuts = kernel_rules(book, rules).haircuts
     for asset in (rules.asset("BTC"), rules.asset("USDC")):
-        fits, value = kernel_asset_value(balance, price, int(terms.asset_unit[asset]))
+        fits, value = kernel_asset_value(balance, price, int(haircuts.unit[asset]))
         exact = asset_value(asset, balance, price, rules)
         if fits:
             assert value == exact
-            assert kernel_haircut(value, asset, terms) == haircut(exact, rules.collateral[asset])
+            assert kernel_haircut(value, asset, haircuts) == haircut(exact, rules.collateral[asset])
         else:
-            assert (abs(balance) // int(terms.asset_unit[asset]) + 1) * price > 10**18
+            assert (abs(balance) // int(haircuts.unit[asset]) + 1) * price > 10**18
 
 
 # ---------- when it is loaded
@@ -149,11 +178,30 @@ def test_numba_is_loaded_for_large_books_only() -> None:
 
 
 def test_a_large_set_of_pools_goes_through_the_kernel() -> None:
-    world = random_pools(Random(1), 50)
-    set_prices(world, Random(1))
-    book, pools = world.state.book, list(range(50))
-    plain = evaluate(book, world.state.market, world.state.rules, pools)
+    state = random_book(Random(1), random_rules(Random(1), "netting"), 50)
+    book, pools = state.book, list(range(50))
+    plain = evaluate(book, state.market, state.rules, pools)
     assert book.compiled_rules is None
     book.compiles_from = 50
-    assert evaluate(book, world.state.market, world.state.rules, pools) == plain
+    assert evaluate(book, state.market, state.rules, pools) == plain
     assert book.compiled_rules is not None
+
+
+def test_a_model_is_compiled_when_it_is_needed_and_not_before() -> None:
+    state = random_book(Random(1), random_rules(Random(1), "spread"), 5)
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from random import Random
+from ledger.compiled import evaluate_many
+from ledger.kernels import netting, scenario, spread
+from random_books import random_book, random_rules
+state = random_book(Random(1), random_rules(Random(1), "spread"), {len(state.book.pools)})
+state.book.accounts.mode.array[:] = 1
+evaluate_many(state.book, state.market, state.rules, list(range(5)))
+print([len(each.signatures) for each in (
+    netting.require_netting, spread.require_spread, scenario.require_scenario
+)])
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[0, 1, 0]"

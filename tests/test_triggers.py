@@ -37,7 +37,7 @@ ALERTS = {"regime_alerts": True}
 NEVER_MOVED = "100000"  # a tolerance within which everything lies: only bands and alerts remain
 
 
-BOTH = [(False, "netting"), (False, "spread"), (False, "scenario"), (True, "netting")]
+BOTH = [(compiled, kind) for compiled in (False, True) for kind in MODELS]
 COMPILED_AND_KIND = pytest.mark.parametrize(("compiled", "kind"), BOTH)
 COMPILED = pytest.mark.parametrize("compiled", [False, True], ids=["plain", "compiled"])
 

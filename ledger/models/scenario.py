@@ -31,8 +31,8 @@ from schemas.outputs import RegimeName
 from schemas.units import RATE_PRECISION, SETTLEMENT_PRECISION
 
 _RATE: Final = 10**RATE_PRECISION  # of a rate, a weight, a move, a range, an offset
-_SHOCK: Final = _RATE**3  # of a shock: the product of the three
-_AMOUNT: Final = 10**SETTLEMENT_PRECISION * _SHOCK * _RATE  # of everything that is required
+SHOCK_SCALE: Final = _RATE**3  # of a shock: the product of the three
+AMOUNT_SCALE: Final = 10**SETTLEMENT_PRECISION * SHOCK_SCALE * _RATE  # of everything that is required
 _NEGLIGIBLE: Final = 10**12  # a minimum decides when it is greater by more than this part
 
 
@@ -44,14 +44,16 @@ class Charge(NamedTuple):
     hedged: int
 
     def of(self, sides: Sides) -> int:
-        """The charge, in parts of `_AMOUNT`."""
-        return (self.gross * sides.gross + self.net * abs(sides.net) + self.hedged * sides.hedged) * _SHOCK
+        """The charge, in parts of `AMOUNT_SCALE`."""
+        return (
+            self.gross * sides.gross + self.net * abs(sides.net) + self.hedged * sides.hedged
+        ) * SHOCK_SCALE
 
     def twice_share(self, value: int, sides: Sides) -> int:
         """Two times the part of the charge that a position of this notional brings or takes off."""
         with_net = value * sides.sign
         hedging = abs(value) - with_net
-        return (2 * self.gross * abs(value) + 2 * self.net * with_net + self.hedged * hedging) * _SHOCK
+        return (2 * self.gross * abs(value) + 2 * self.net * with_net + self.hedged * hedging) * SHOCK_SCALE
 
     def slope(self) -> float:
         """The steepest that the charge is along one position."""
@@ -80,7 +82,7 @@ class Group(NamedTuple):
 
 
 class GroupCharge(NamedTuple):
-    """What one group needs, in parts of `_AMOUNT`, and why: `scenario` is "" when none loses anything."""
+    """What one group needs, in parts of `AMOUNT_SCALE`, and why; `scenario` is "" when none loses."""
 
     group: str
     scenario: str
@@ -117,7 +119,7 @@ class Scenario:
         charges = self.charges(exposure)
         minimum = sum(charge.amount for charge in charges if charge.is_minimum)
         scanned = sum(charge.amount for charge in charges if not charge.is_minimum)
-        charged = (minimum + scanned) / _AMOUNT
+        charged = (minimum + scanned) / AMOUNT_SCALE
         floor = self.floor * gross
         decided: RegimeName = "minimum" if minimum > scanned else "scenario"
         regime = deciding_regime([(decided, charged), ("floor", floor)])
@@ -127,10 +129,10 @@ class Scenario:
         """Of each group its worst scenario, its contingency and its minimum charges; and the floor."""
         parts = []
         for charge in self.charges(exposure):
-            parts.append(Part(f"{charge.group}: {charge.scenario or 'no loss'}", charge.scan / _AMOUNT))
+            parts.append(Part(f"{charge.group}: {charge.scenario or 'no loss'}", charge.scan / AMOUNT_SCALE))
             for name, amount in (("contingency", charge.contingency), ("minimum", charge.minimum)):
                 if amount:
-                    parts.append(Part(f"{charge.group}: {name}", amount / _AMOUNT))
+                    parts.append(Part(f"{charge.group}: {name}", amount / AMOUNT_SCALE))
         gross, _ = gross_and_net(exposure.weights)
         return [*parts, Part("floor", self.floor * gross)] if self.floor else parts
 
@@ -160,7 +162,7 @@ class Scenario:
             else:
                 added = self.contingency[underlying].twice_share(units, held[underlying])
                 twice = 2 * rates[underlying] * units + added
-            shares.append(twice / (2 * _AMOUNT))
+            shares.append(twice / (2 * AMOUNT_SCALE))
         return shares
 
     def slopes(self, contracts: Sequence[int], rates: Sequence[float]) -> list[float]:
@@ -173,7 +175,7 @@ class Scenario:
     def _slope(self, underlying: int) -> float:
         group = self.groups[self.group_of[underlying]]
         place = group.underlyings.index(underlying)
-        worst = max((abs(shocks[place]) for shocks in group.shocks), default=0) / _SHOCK
+        worst = max((abs(shocks[place]) for shocks in group.shocks), default=0) / SHOCK_SCALE
         return max(worst + self.contingency[underlying].slope(), self.minimum[underlying].slope())
 
     def _held(self, exposure: Exposure) -> dict[int, Sides]:

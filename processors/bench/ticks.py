@@ -180,7 +180,7 @@ def _settle_all(state: State) -> int:
     """Give every pool its intervals, as the first ticks after a start do; how many have them."""
     pools = range(len(state.book.pools))
     for start in range(0, len(pools), _CHUNK):
-        speaking(state, list(pools[start : start + _CHUNK]))
+        speaking(state, list(pools[start : start + _CHUNK]), everybody=False)
     return int((state.book.reserve.used() != AWAKE).sum())
 
 

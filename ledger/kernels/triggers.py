@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ledger.caution import (
     CAUTION,
@@ -23,21 +22,11 @@ from ledger.caution import (
     ROUNDED_SHARE,
     SMALLEST_SHARE,
 )
-from ledger.kernel import (
-    Columns,
-    Floats,
-    Ints,
-    Scratch,
-    Terms,
-    compiled,
-    evaluate_pool,
-    inlined,
-    new_scratch,
-    rounded,
-)
+from ledger.kernels.collateral import BalanceColumns, Haircuts
+from ledger.kernels.compiling import VALUE_SCALE, Flags, Floats, Ints, compiled
+from ledger.kernels.figures import Evaluated
+from ledger.kernels.positions import Curves, Exposures
 
-_ELSEWHERE: Final = -(2**63)
-_SCALE: Final = 1e8
 _REQUIREMENT_SCALE: Final = 100.0
 _FLOATS: Final = 2e-15  # the part of its terms by which a difference of two floats may be wrong
 _FARTHEST_PRICE: Final = 2**61
@@ -56,6 +45,16 @@ class Watched(NamedTuple):
     hysteresis: float
     mark_asked: Ints
     index_asked: Ints
+    marks: Ints
+    mark_slot: Ints
+    index_slot: Ints
+
+
+class Slopes(NamedTuple):
+    """How steep a model is along a position: the rate times `share`, at least `least` (by instrument)."""
+
+    share: float
+    least: Floats
 
 
 class Stakes(NamedTuple):
@@ -67,22 +66,33 @@ class Stakes(NamedTuple):
     notional: Floats
     slope: Floats
     share: Floats
-    rests: NDArray[np.bool_]
+    rests: Flags
 
 
 class Settled(NamedTuple):
     """By place in the list of pools, whether nothing is to be said; and the intervals of those pools."""
 
-    silent: NDArray[np.bool_]
-    used: int
-    is_mark: NDArray[np.bool_]
+    silent: Flags
+    is_mark: Flags
     item: Ints
     slot: Ints
     lower: Ints
     upper: Ints
 
 
-@inlined
+def new_settled(ordinary: Flags, most: int) -> Settled:
+    """Room for so many intervals; only ordinary pools can be silent."""
+    return Settled(
+        ordinary.copy(),
+        np.empty(most, np.bool_),
+        np.empty(most, np.int64),
+        np.empty(most, np.int64),
+        np.empty(most, np.int64),
+        np.empty(most, np.int64),
+    )
+
+
+@compiled
 def _new_stakes(most: int) -> Stakes:
     return Stakes(
         np.empty(most, np.int64),
@@ -95,54 +105,72 @@ def _new_stakes(most: int) -> Stakes:
     )
 
 
-@inlined
-def _rate_at(value: float, contract: int, terms: Terms) -> float:
-    notional = value / _SCALE
-    bracket = terms.brackets_from[contract + 1] - 1
-    while terms.floors[bracket] > notional:
+@compiled
+def _rate_at(value: float, contract: int, curves: Curves) -> float:
+    """`ledger.rulebook.MaintenanceCurve.rate_at`."""
+    notional = value / VALUE_SCALE
+    bracket = curves.begins[contract + 1] - 1
+    while curves.floors[bracket] > notional:
         bracket -= 1
-    return float(terms.rates[bracket])
+    return float(curves.rates[bracket])
 
 
-@inlined
+@compiled
+def _share(notional: float, asked: int) -> float:
+    return float(((1.0 + float(asked)) / notional) ** (1.0 / 3.0)) if notional > 0.0 else 0.0
+
+
+@compiled
 def _stake_positions(
-    count: int, columns: Columns, terms: Terms, watched: Watched, scratch: Scratch, stakes: Stakes
+    begin: int,
+    end: int,
+    exposures: Exposures,
+    row: Ints,
+    curves: Curves,
+    slopes: Slopes,
+    in_portfolio: bool,
+    watched: Watched,
+    stakes: Stakes,
 ) -> None:
-    for place in range(count):
-        row = scratch.row[place]
-        contract, notional = columns.item[row], abs(float(scratch.value[place]))
-        stakes.item[place], stakes.slot[place] = contract, columns.slot[row]
-        stakes.price[place], stakes.notional[place] = columns.marks[contract], notional
-        stakes.slope[place] = _rate_at(notional * (1.0 + FARTHEST_MOVE), contract, terms)
-        asked = float(watched.mark_asked[contract])
-        stakes.share[place] = ((1.0 + asked) / notional) ** (1.0 / 3.0) if notional > 0.0 else 0.0
+    for position in range(begin, end):
+        place, contract = position - begin, exposures.contract[position]
+        notional = abs(float(exposures.value[position]))
+        rate = _rate_at(notional * (1.0 + FARTHEST_MOVE), contract, curves)
+        stakes.item[place], stakes.slot[place] = contract, watched.mark_slot[row[position]]
+        stakes.price[place], stakes.notional[place] = watched.marks[contract], notional
+        stakes.slope[place] = max(slopes.share * rate, slopes.least[contract]) if in_portfolio else rate
+        stakes.share[place] = _share(notional, watched.mark_asked[contract])
         stakes.rests[place] = False
 
 
-@inlined
+@compiled
 def _stake_collateral(
-    pool: int, count: int, counts_all: bool, columns: Columns, terms: Terms, watched: Watched, stakes: Stakes
+    pool: int,
+    count: int,
+    counts_all: bool,
+    held: BalanceColumns,
+    haircuts: Haircuts,
+    watched: Watched,
+    stakes: Stakes,
 ) -> int:
     """Beside `count` positions; how many stakes there are then."""
-    row = columns.first_balance[pool]
+    row = held.first[pool]
     while row >= 0:
-        asset, balance = columns.asset[row], columns.balance[row]
-        if asset != terms.settlement:
-            price, counted = columns.indexes[asset], balance < 0 or (balance > 0 and counts_all)
-            weight = float(terms.tier_weights[terms.tiers_from[asset]]) / _SCALE if balance > 0 else 1.0
-            notional = abs(float(balance)) * float(price) / float(terms.asset_unit[asset]) * weight
-            stakes.item[count], stakes.slot[count] = asset, columns.balance_slot[row]
-            stakes.price[count], stakes.rests[count] = price, not counted
-            stakes.notional[count], stakes.slope[count] = notional if counted else 0.0, 0.0
-            asked = float(watched.index_asked[asset])
-            share = ((1.0 + asked) / notional) ** (1.0 / 3.0) if notional > 0.0 else 0.0
-            stakes.share[count] = share
+        asset, balance = held.item[row], held.amount[row]
+        if asset != haircuts.settlement:
+            counts = balance < 0 or (balance > 0 and counts_all)
+            weight = float(haircuts.weights[haircuts.begins[asset]]) / VALUE_SCALE if balance > 0 else 1.0
+            value = abs(float(balance)) * float(held.prices[asset]) / float(haircuts.unit[asset]) * weight
+            stakes.item[count], stakes.slot[count] = asset, watched.index_slot[row]
+            stakes.price[count], stakes.rests[count] = held.prices[asset], not counts
+            stakes.notional[count], stakes.slope[count] = value if counts else 0.0, 0.0
+            stakes.share[count] = _share(stakes.notional[count], watched.index_asked[asset])
             count += 1
-        row = columns.next_balance[row]
+        row = held.next[row]
     return count
 
 
-@inlined
+@compiled
 def _room(
     pool: int, equity: float, requirement: float, watched: Watched
 ) -> tuple[float, float, float, float]:
@@ -162,7 +190,7 @@ def _room(
     return of_equity, of_requirement, above, below
 
 
-@inlined
+@compiled
 def _unit(
     pool: int, is_flat: bool, equity: float, requirement: float, count: int, watched: Watched, stakes: Stakes
 ) -> float:
@@ -201,7 +229,7 @@ def _unit(
     return float(max(0.0, unit) * CAUTION)
 
 
-@inlined
+@compiled
 def _add_intervals(
     unit: float, positions: int, count: int, stakes: Stakes, settled: Settled, at: int
 ) -> bool:
@@ -220,50 +248,35 @@ def _add_intervals(
 
 
 @compiled
-def _rows_of(pools: Ints, columns: Columns) -> int:
-    count = 0
-    for place in range(len(pools)):
-        row = columns.first[pools[place]]
-        while row >= 0:
-            count, row = count + 1, columns.next[row]
-        row = columns.first_balance[pools[place]]
-        while row >= 0:
-            count, row = count + 1, columns.next_balance[row]
-    return count
-
-
-@compiled
 def settle_pools(
-    pools: Ints, modes: Ints, counts_all: bool, columns: Columns, terms: Terms, watched: Watched
-) -> Settled:
-    """Look at pools. `modes` as in `kernel.evaluate_pools`."""
-    silent, room, at = np.zeros(len(pools), np.bool_), _rows_of(pools, columns), 0
-    settled = Settled(
-        silent,
-        0,
-        np.empty(room, np.bool_),
-        np.empty(room, np.int64),
-        np.empty(room, np.int64),
-        np.empty(room, np.int64),
-        np.empty(room, np.int64),
-    )
-    scratch = new_scratch(terms)
-    stakes = _new_stakes(len(terms.value_scale) + len(terms.asset_unit))
+    start: int,
+    pools: Ints,
+    in_portfolio: Flags,
+    counts_all: Flags,
+    exposures: Exposures,
+    row: Ints,
+    balances: BalanceColumns,
+    curves: Curves,
+    haircuts: Haircuts,
+    slopes: Slopes,
+    watched: Watched,
+    found: Evaluated,
+    settled: Settled,
+) -> int:
+    """Look at a batch whose figures stand behind the first `start` found; how many intervals there are."""
+    stakes, at = _new_stakes(len(curves.value_scale) + len(haircuts.unit)), 0
     for place in range(len(pools)):
-        pool, mode = pools[place], modes[place]
-        if mode < 0 or min(watched.equity[pool], watched.requirement[pool]) == _ELSEWHERE:
+        pool, figures = pools[place], start + place
+        begin, end = exposures.begins[place], exposures.begins[place + 1]
+        if not (settled.silent[place] and found.fits[figures]):
+            settled.silent[place] = False
             continue
-        counted = mode == 1 or counts_all
-        fits, positions, equity, gross, _, required, _ = evaluate_pool(
-            pool, mode == 1, counted, columns, terms, scratch
-        )
-        if not fits or not gross < 1e12:
-            continue
-        _stake_positions(positions, columns, terms, watched, scratch, stakes)
-        count = _stake_collateral(pool, positions, counted, columns, terms, watched, stakes)
-        requirement = float(rounded(required)) * _REQUIREMENT_SCALE
-        unit = _unit(pool, positions == 0, float(equity), requirement, count, watched, stakes)
-        if unit > 0.0 and _add_intervals(unit, positions, count, stakes, settled, at):
-            silent[place] = True
+        _stake_positions(begin, end, exposures, row, curves, slopes, in_portfolio[place], watched, stakes)
+        count = _stake_collateral(pool, end - begin, counts_all[place], balances, haircuts, watched, stakes)
+        equity = float(found.equity[figures])
+        requirement = float(found.requirement[figures]) * _REQUIREMENT_SCALE
+        unit = _unit(pool, begin == end, equity, requirement, count, watched, stakes)
+        settled.silent[place] = unit > 0.0 and _add_intervals(unit, end - begin, count, stakes, settled, at)
+        if settled.silent[place]:
             at += count
-    return Settled(silent, at, settled.is_mark, settled.item, settled.slot, settled.lower, settled.upper)
+    return at
