@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     in_portfolio: NDArray[np.bool_]
     counts_all: NDArray[np.bool_]
     exposures: Exposures
-    row: NDArray[np.int64]  # by position
+    row: NDArray[np.signedinteger]  # by position
 
 
 def evaluate_many(book: Book, market: Market, rules: Rulebook, pools: Sequence[int]) -> list[Figures]:

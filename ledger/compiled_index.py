@@ -17,7 +17,7 @@ from ledger.rulebook import RATE_SCALE
 from ledger.state import State
 from ledger.valuation import Figures
 
-_FEW: Final = 64  # intervals that are written one by one
+_FEW: Final = 8  # intervals per item: so many are written one by one
 
 
 def settle_silent(state: State, pools: Sequence[int]) -> list[tuple[int, Figures]]:
@@ -101,7 +101,7 @@ def _settle(
 
 def _narrow(holdings: Holdings, settled: Settled, places: NDArray[np.intp]) -> None:
     columns = [column[places] for column in (settled.item, settled.slot, settled.lower, settled.upper)]
-    if len(places) <= _FEW:
+    if len(places) <= _FEW * len(holdings.intervals):
         for item, slot, lower, upper in zip(*(column.tolist() for column in columns), strict=True):
             holdings.intervals[item].cover(len(holdings.holders[item]))
             holdings.intervals[item].narrow(slot, lower, upper)

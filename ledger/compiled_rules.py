@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ledger.book import Book
 from ledger.kernels.collateral import Haircuts
 from ledger.kernels.compiling import Flags
-from ledger.kernels.netting import NettingTerms, require_netting
+from ledger.kernels.netting import NettingTerms, Shares, require_netting
 from ledger.kernels.positions import Curves, Exposures, Room, new_room
 from ledger.kernels.scenario import ScenarioTerms, require_scenario
 from ledger.kernels.spread import SpreadTerms, require_spread
@@ -105,9 +105,7 @@ def _terms(model: MarginModel) -> Terms | None:
         return NettingTerms(
             underlying=_ints(model.underlyings),
             correlation=np.array(model.correlation, dtype=np.float64),
-            floor=model.floor,
-            breakdown=model.breakdown,
-            panic=model.panic,
+            shares=Shares(model.floor, model.breakdown, model.panic),
         )
     if isinstance(model, Spread):
         return _spread_terms(model)

@@ -10,17 +10,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from ledger.compiled import evaluate_columns
 from ledger.engine import apply
 from ledger.pages import Coordinates, Line, Page, seal
 from ledger.state import State
 from processors.bench import machine
 from processors.bench.catalogue import CATALOGUE, NAMES, chosen, measure
+from processors.bench.large_book import POSITIONS, large_book
 from processors.bench.load import Load, account_name
 from processors.bench.pace import pace_of
 from processors.bench.rows import CannotMeasure, Figure, Reach, Row, Skipped, judge
+from processors.bench.vectorised import evaluate_vectorised
 from processors.bench.workbench import FULL, QUICK, Sizes, Workbench, workbench
 from processors.cli import main
 from processors.kafka.cluster import Cluster
@@ -299,6 +303,18 @@ def test_a_child_is_not_left_behind() -> None:
     with machine.Child(["-c", "import time; time.sleep(600)"], {}) as child:
         assert child.is_running
     assert not child.is_running
+
+
+def test_the_vectorised_yardstick_does_the_whole_work_of_the_kernel() -> None:
+    state = large_book(Load(accounts=0, instruments=24), 300, TS)
+    state.book.accounts.mode.array[:] = 1
+    state.book.balances.item.array[::3] = state.rules.asset("BTC")
+    state.book.balances.amount.array[::3] //= 1_000
+    exact = evaluate_columns(state.book, state.market, state.rules, np.arange(300))
+    found = evaluate_vectorised(state, POSITIONS)
+    assert exact.fits.all()
+    others = [name for name, column in found._asdict().items() if (column != getattr(exact, name)).any()]
+    assert others == []
 
 
 def test_a_child_says_figures_in_its_last_line() -> None:

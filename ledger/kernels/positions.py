@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def new_room(places: int, positions: int) -> Room:
     return Room(
         new_exposures(places, positions),
         unrealised=np.empty(places, np.int64),
-        row=np.empty(positions, np.int64),
+        row=np.empty(positions, np.int32),
         worth=np.empty(places, np.int64),
     )
 
@@ -71,7 +71,7 @@ def new_exposures(places: int, positions: int) -> Exposures:
     """Room for a batch."""
     return Exposures(
         begins=np.zeros(places + 1, np.int64),
-        contract=np.empty(positions, np.int64),
+        contract=np.empty(positions, np.int32),
         value=np.empty(positions, np.int64),
         weight=np.empty(positions, np.float64),
         gross=np.empty(places, np.float64),
@@ -89,7 +89,7 @@ def maintenance(
 ) -> float:
     """`ledger.rulebook.MaintenanceCurve.margin`."""
     notional = float(abs(value)) / VALUE_SCALE
-    bracket, end = begins[contract], begins[contract + 1]
+    bracket, end = begins[contract], begins[contract + np.uint64(1)]
     while bracket + 1 < end and floors[bracket + 1] <= notional:
         bracket += 1
     return float(notional * rates[bracket] - cums[bracket])
@@ -111,7 +111,8 @@ def value_positions(
         fits, unrealised, reach, gross, net = True, 0, 0.0, 0.0, 0.0
         row = held.first[pools[place]]
         while row >= 0:
-            contract, size, cost = items[row], sizes[row], costs[row]
+            contract: Any = np.uint64(items[row])  # as unsigned: no look at its sign for every array
+            size, cost = sizes[row], costs[row]
             price, scale = marks[contract], scales[contract]
             reach += abs(float(size)) * float(price) * float(scale) + abs(float(cost))
             if min(size, cost) == ELSEWHERE or price < 0 or reach > MOST:

@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 
 from ledger.book import AWAKE
 from ledger.engine import apply
-from ledger.models.netting import Netting
-from ledger.rulebook import MaintenanceCurve
 from ledger.state import State
 from ledger.triggers import speaking
 from processors.bench.large_book import POSITIONS, large_book
 from processors.bench.load import Load
 from processors.bench.rows import Figure
+from processors.bench.vectorised import evaluate_vectorised
 from processors.bench.workbench import FLOW_TS, OPENING_TS, Workbench
 from schemas.events import MarkPrice
 from schemas.outputs import LiquidationTriggered
@@ -55,7 +54,7 @@ def sweep(bench: Workbench) -> Figure:
         _evaluate(state, pools)
         compiled = time.perf_counter() - began
         began = time.perf_counter()
-        _evaluate_in_numpy(state)
+        evaluate_vectorised(state, POSITIONS)
         vectorised = time.perf_counter() - began
     return Figure(len(pools) / compiled, len(pools) / vectorised)
 
@@ -218,48 +217,3 @@ def _percentile(taken: Sequence[float]) -> float:
 def _resident() -> int:
     """Bytes of this process that are in memory."""
     return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * _PAGE_BYTES
-
-
-# --- the best vectorised form ---------------------------------------------------------------------------
-
-
-def _evaluate_in_numpy(state: State) -> NDArray[np.float64]:
-    """The requirement of every pool: pairs of positions one after the other, each for all pools at once."""
-    found = [_evaluate_chunk(state, start) for start in range(0, len(state.book.pools), _CHUNK)]
-    return np.concatenate(found)
-
-
-def _evaluate_chunk(state: State, start: int) -> NDArray[np.float64]:
-    rules, positions = state.rules, state.book.positions
-    rows = slice(start * POSITIONS, (start + _CHUNK) * POSITIONS)
-    contracts = positions.item.used()[rows].reshape(-1, POSITIONS).T
-    scale = np.array([contract.value_scale for contract in rules.contracts])
-    underlying = np.array([contract.underlying for contract in rules.contracts])[contracts]
-    sizes = positions.size.used()[rows].reshape(-1, POSITIONS).T
-    values = sizes * state.market.marks.price.array[contracts] * scale[contracts]
-    _ = values.sum(axis=0) - positions.cost.used()[rows].reshape(-1, POSITIONS).sum(axis=1)
-    weights = _margins(values, rules.contracts[0].curve)  # all instruments of the load have the same
-    model = rules.model
-    assert isinstance(model, Netting)
-    correlation = np.array(model.correlation)
-    gross, net, independent = abs(weights).sum(axis=0), weights.sum(axis=0), (weights**2).sum(axis=0)
-    correlated = independent.copy()
-    for one in range(POSITIONS):
-        for other in range(one):
-            pair = correlation[underlying[one], underlying[other]]
-            correlated += 2.0 * pair * weights[one] * weights[other]
-    torn = model.breakdown * correlated + (1 - model.breakdown) * independent
-    together = (1 - model.panic) * correlated + model.panic * net**2
-    margins = np.sqrt(np.maximum(np.stack([correlated, torn, together]), 0.0))
-    _ = margins.argmax(axis=0)
-    requirement: NDArray[np.float64] = np.maximum(model.floor * gross, margins.max(axis=0))
-    _, _, rounded = (np.ceil(figure * 1e6) for figure in (gross, net, requirement))
-    return rounded / 1e6
-
-
-def _margins(values: NDArray[np.int64], curve: MaintenanceCurve) -> NDArray[np.float64]:
-    notional = abs(values) / 1e8
-    bracket = np.searchsorted(np.array(curve.floors), notional, side="right") - 1
-    margins = notional * np.array(curve.rates)[bracket] - np.array(curve.cums)[bracket]
-    signed: NDArray[np.float64] = np.copysign(margins, values)
-    return signed
