@@ -24,3 +24,6 @@ ROUNDED_ASSET: Final = 2.0
 ROUNDED_EQUITY: Final = 2.0
 ROUNDED_REQUIREMENT: Final = 4.0 * REQUIREMENT_SCALE
 ROUNDED_SHARE: Final = 1e-11
+# The part of a room that is kept for what moves equity without a price, and the most of it.
+FOR_PAYMENTS: Final = 1.0 / 16.0
+MOST_RESERVED: Final = 2.0**62

@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ledger.compiled import PORTFOLIO, Batch, as_figures, balance_columns, batches
 from ledger.compiled_rules import kernel_rules
-from ledger.holdings import Holdings
+from ledger.intervals import IntervalTable
 from ledger.kernels.figures import Evaluated, new_figures
-from ledger.kernels.triggers import Settled, Watched, new_settled, settle_pools
+from ledger.kernels.triggers import IntervalColumns, Watched, settle_pools
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
 from ledger.valuation import Figures
 
-_FEW: Final = 8  # intervals per item: so many are written one by one
-
 
 def settle_silent(state: State, pools: Sequence[int]) -> list[tuple[int, Figures]]:
     """Give the pools that have nothing to say their intervals; the others in the same order, with figures."""
-    numbers = np.array(pools, dtype=np.int64)
-    found, silent = new_figures(len(numbers)), np.zeros(len(numbers), np.bool_)
-    ordinary, watched = _ordinary(state, numbers), _watched(state)
-    for batch in batches(state.book, state.market, state.rules, numbers, found):
+    numbers, book = np.array(pools, dtype=np.int64), state.book
+    found, reserve = new_figures(len(numbers)), np.zeros(len(numbers), np.int64)
+    silent, watched = _ordinary(state, numbers), _watched(state)
+    for holdings in (book.positions, book.balances):
+        holdings.cover_all()
+    intervals = _columns(book.positions.table), _columns(book.balances.table)
+    for batch in batches(book, state.market, state.rules, numbers, found):
         own = slice(batch.start, batch.start + len(batch.pools))
-        silent[own] = _settle(state, batch, ordinary[own], watched, found)
-    state.book.hush(numbers[silent].tolist())
+        _settle(state, batch, watched, found, intervals, silent[own], reserve[own])
+    book.reserve.cover(len(book.pools))
+    book.reserve.array[numbers[silent]] = reserve[silent]
     left = np.flatnonzero(~silent)
-    speaking = numbers[left].tolist()
-    columns: Any = (column[left] for column in found)
-    figures = as_figures(state.book, state.market, state.rules, speaking, Evaluated(*columns))
+    speaking, columns = numbers[left].tolist(), (column[left] for column in found)
+    figures = as_figures(book, state.market, state.rules, speaking, cast(Any, Evaluated)(*columns))
     return list(zip(speaking, figures, strict=True))
 
 
@@ -72,44 +73,42 @@ def _watched(state: State) -> Watched:
     )
 
 
+def _columns(table: IntervalTable) -> IntervalColumns:
+    return IntervalColumns(
+        begin=table.begin.array,
+        bottom=table.bottom.array,
+        top=table.top.array,
+        lower=table.lower,
+        upper=table.upper,
+        highest=table.highest,
+        lowest=table.lowest,
+    )
+
+
 def _settle(
-    state: State, batch: Batch, ordinary: NDArray[np.bool_], watched: Watched, found: Evaluated
-) -> NDArray[np.bool_]:
-    """Which of a batch have nothing to say; their intervals are in force."""
-    book, compiled = state.book, kernel_rules(state.book, state.rules)
-    positions, assets = int(batch.exposures.begins[len(batch.pools)]), len(compiled.haircuts.unit)
-    settled = new_settled(ordinary, positions + len(batch.pools) * assets)
-    used = settle_pools(
+    state: State,
+    batch: Batch,
+    watched: Watched,
+    found: Evaluated,
+    intervals: tuple[IntervalColumns, IntervalColumns],
+    silent: NDArray[np.bool_],
+    reserve: NDArray[np.int64],
+) -> None:
+    compiled = kernel_rules(state.book, state.rules)
+    settle_pools(
         batch.start,
         batch.pools,
         batch.in_portfolio,
         batch.counts_all,
         batch.exposures,
         batch.row,
-        balance_columns(book, state.market),
+        balance_columns(state.book, state.market),
         compiled.curves,
         compiled.haircuts,
         compiled.slopes,
         watched,
         found,
-        settled,
+        intervals,
+        silent,
+        reserve,
     )
-    for holdings, is_mark in ((book.positions, True), (book.balances, False)):
-        _narrow(holdings, settled, np.flatnonzero(settled.is_mark[:used] == is_mark))
-    return settled.silent
-
-
-def _narrow(holdings: Holdings, settled: Settled, places: NDArray[np.intp]) -> None:
-    columns = [column[places] for column in (settled.item, settled.slot, settled.lower, settled.upper)]
-    if len(places) <= _FEW * len(holdings.intervals):
-        for item, slot, lower, upper in zip(*(column.tolist() for column in columns), strict=True):
-            holdings.intervals[item].cover(len(holdings.holders[item]))
-            holdings.intervals[item].narrow(slot, lower, upper)
-        return
-    order = np.argsort(columns[0], kind="stable")
-    items, slots, lowers, uppers = (column[order] for column in columns)
-    edges = np.flatnonzero(np.diff(items, prepend=-1, append=-1))
-    for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-        item, own = int(items[first]), slice(first, last)
-        holdings.intervals[item].cover(len(holdings.holders[item]))
-        holdings.intervals[item].narrow_all(slots[own], lowers[own], uppers[own])

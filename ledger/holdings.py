@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.intervals import Intervals
+from ledger.intervals import Intervals, IntervalTable
 from ledger.table import AmountColumn, Column
 
 NONE = -1
@@ -29,7 +29,8 @@ class Holdings:
         self.first = Column("i4", NONE)  # per pool
         self.holders: list[Column] = []  # per item
         # Of the index, which is derived and so in no snapshot: per item by slot, and how often it was asked.
-        self.intervals: list[Intervals] = []
+        self.table = IntervalTable()
+        self.intervals = self.table.items
         self.asked = Column("i8")
         self.amounts = amounts
         self.free: list[int] = []
@@ -41,7 +42,7 @@ class Holdings:
     def add_item(self) -> None:
         """Room for one more item, which nobody holds."""
         self.holders.append(Column("i4", NONE))
-        self.intervals.append(Intervals())
+        self.table.add()
         self.asked.grow()
 
     def rows(self, pool: int) -> Iterator[int]:
@@ -75,6 +76,12 @@ class Holdings:
             intervals.cover(self.holders[item].count)
         return intervals, slot
 
+    def cover_all(self) -> None:
+        """Every row has its slot among the intervals."""
+        if self.table.covered != len(self.item) - len(self.free):
+            for holders, intervals in zip(self.holders, self.intervals, strict=True):
+                intervals.cover(len(holders))
+
     def pools_holding(self, item: int) -> list[int]:
         """The pools that hold an item, in ascending order."""
         return self._pools_in(item, slice(None))
@@ -106,6 +113,8 @@ class Holdings:
         self._link(row, pool, rank)
         holders = self.holders[item]
         self.slot[row] = len(holders)
+        if self.intervals[item].count == len(holders):
+            self.intervals[item].cover(len(holders) + 1)
         holders.grow()
         holders[len(holders) - 1] = row
         return row

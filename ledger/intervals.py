@@ -4,6 +4,8 @@ One interval per slot of an item's holders. Of every block of slots, and of all 
 how high its lower ends reach at most and how low its upper ends at least, so a price finds the few blocks in
 which an interval may be left without reading the others; most prices read no block at all. These bounds may
 promise too little after a change, never too much; they are made exact again where a price has looked.
+
+The intervals of all items stand in the same few arrays, so that the compiled index can write many at once.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ledger.table import Column
+
 BLOCK: Final = 256
 FARTHEST: Final = 2**62  # a price from here on is taken for this one, and no interval reaches it
 _LEAST: Final = -(2**63)
@@ -21,40 +25,102 @@ _Ends = NDArray[np.int64]
 _NO_SLOTS: Final = np.empty(0, dtype=np.intp)
 
 
-class Intervals:
-    """Intervals by slot, both ends inside. A slot that was never given one is left by every price."""
+class IntervalTable:
+    """The intervals of many items. Those of an item are in a region of whole blocks, which moves to grow."""
 
-    __slots__ = ("_bottom", "_cells", "_top", "count", "highest", "lower", "lowest", "upper")
+    __slots__ = ("begin", "bottom", "covered", "highest", "items", "lower", "lowest", "top", "upper", "used")
 
     def __init__(self) -> None:
-        self.count = 0
-        self._bottom, self._top = _LEAST, _MOST  # within these, no interval at all is left
-        nothing = np.empty(0, dtype=np.int64)
-        self._adopt(nothing, nothing, nothing, nothing)
+        self.items: list[Intervals] = []
+        self.begin = Column("i8")  # per item: where its region begins
+        # Per item: within these, no interval at all is left.
+        self.bottom, self.top = Column("i8", _LEAST), Column("i8", _MOST)
+        self.used = 0  # slots of all regions, those included that an item has left behind
+        self.covered = 0  # slots of all items that are in use
+        self.lower = self.upper = self.highest = self.lowest = np.empty(0, dtype=np.int64)
+
+    def add(self) -> Intervals:
+        """Those of one more item, of which nobody is a holder yet."""
+        for column in (self.begin, self.bottom, self.top):
+            column.grow()
+        self.items.append(Intervals(self, len(self.items)))
+        return self.items[-1]
+
+    def move(self, item: int, room: int) -> None:
+        """Give an item a larger region, of so many slots."""
+        if self.used + room > len(self.lower):
+            live = sum(each.room for each in self.items)
+            self._make_room(live + live // 2 + 2 * room)
+        self._put(item, room, self.lower, self.upper, self.highest, self.lowest)
+
+    def _make_room(self, slots: int) -> None:
+        """New arrays, into which every region moves."""
+        before = (self.lower, self.upper, self.highest, self.lowest)
+        slots, self.used = -(-slots // BLOCK) * BLOCK, 0
+        self.lower, self.upper = np.full(slots, _LEAST), np.full(slots, _MOST)
+        self.highest, self.lowest = np.full(slots // BLOCK, _LEAST), np.full(slots // BLOCK, _MOST)
+        for each in self.items:
+            self._put(each.item, each.room, *before)
+
+    def _put(self, item: int, room: int, lower: _Ends, upper: _Ends, highest: _Ends, lowest: _Ends) -> None:
+        """Copy an item's region from these arrays to the end of all; what is new there is at rest."""
+        old, new = self.begin[item], self.used
+        kept = self.items[item].room
+        for source, target, scale in (
+            (lower, self.lower, 1),
+            (upper, self.upper, 1),
+            (highest, self.highest, BLOCK),
+            (lowest, self.lowest, BLOCK),
+        ):
+            start, length = old // scale, kept // scale
+            target[new // scale : new // scale + length] = source[start : start + length]
+        self.begin[item], self.used = new, new + room
+        self.items[item].adopt(new, room)
+
+
+class Intervals:
+    """Intervals of one item by slot, both ends inside. A slot never given one is left by every price."""
+
+    __slots__ = ("_bounds", "_cells", "_table", "count", "item", "room")
+
+    def __init__(self, table: IntervalTable, item: int) -> None:
+        self._table, self.item = table, item
+        self.count = self.room = 0
+        self.adopt(0, 0)
+
+    def adopt(self, begin: int, room: int) -> None:
+        """Stand in a region of the table's arrays from now on."""
+        table, blocks = self._table, slice(begin // BLOCK, (begin + room) // BLOCK)
+        slots, self.room = slice(begin, begin + room), room
+        ends = (table.lower[slots], table.upper[slots], table.highest[blocks], table.lowest[blocks])
+        # Single cells are read and written through memoryviews, which is faster than numpy's own indexing.
+        self._cells: list[memoryview[int]] = [memoryview(each) for each in ends]  # type: ignore[arg-type]
+        self._bounds = ends
 
     def cover(self, count: int) -> None:
         """Slots up to this count are in use; new ones are left by every price."""
-        if count > len(self.lower):
-            self._grow(max(2 * len(self.lower), -(-count // BLOCK) * BLOCK))
-        for slot in range(self.count, count):
-            self.narrow(slot, _MOST, _LEAST)
+        if count > self.room:
+            self._table.move(self.item, max(2 * self.room, -(-count // BLOCK) * BLOCK))
+        if count == self.count + 1:
+            self.narrow(self.count, _MOST, _LEAST)
+        elif count > self.count:
+            lower, upper, highest, lowest = self._bounds
+            lower[self.count : count], upper[self.count : count] = _MOST, _LEAST
+            blocks = slice(self.count // BLOCK, -(-count // BLOCK))
+            highest[blocks], lowest[blocks] = _MOST, _LEAST
+            self._table.bottom[self.item], self._table.top[self.item] = _MOST, _LEAST
+        self._table.covered += max(0, count - self.count)
         self.count = max(self.count, count)
 
     def narrow(self, slot: int, lower: int, upper: int) -> None:
         """Give a slot an interval: prices from `lower` to `upper`."""
-        block = slot // BLOCK
+        block, table, item = slot // BLOCK, self._table, self.item
         lowers, uppers, highest, lowest = self._cells
         lowers[slot], uppers[slot] = lower, upper
         if lower > highest[block]:
-            highest[block], self._bottom = lower, max(self._bottom, lower)
+            highest[block], table.bottom.view[item] = lower, max(table.bottom.view[item], lower)
         if upper < lowest[block]:
-            lowest[block], self._top = upper, min(self._top, upper)
-
-    def narrow_all(self, slots: _Ends, lower: _Ends, upper: _Ends) -> None:
-        """Give many slots an interval each."""
-        self.lower[slots], self.upper[slots] = lower, upper
-        np.maximum.at(self.highest, slots // BLOCK, lower)
-        np.minimum.at(self.lowest, slots // BLOCK, upper)
+            lowest[block], table.top.view[item] = upper, min(table.top.view[item], upper)
 
     def rest(self, slot: int) -> None:
         """A slot that no price leaves."""
@@ -70,36 +136,24 @@ class Intervals:
         if slot < self.count:
             # One that came so late that nothing is known of it is left by every price.
             known = last < self.count
-            lower, upper = (int(self.lower[last]), int(self.upper[last])) if known else (_MOST, _LEAST)
+            lower, upper = (self._cells[0][last], self._cells[1][last]) if known else (_MOST, _LEAST)
             self.narrow(slot, lower, upper)
         if last < self.count:
             self.rest(last)
+            self._table.covered -= self.count - last
             self.count = last
 
     def left_by(self, price: int) -> NDArray[np.intp]:
         """The slots whose intervals a price lies outside of, rising."""
-        price = min(price, FARTHEST)
-        if self._bottom <= price <= self._top:
+        price, table, item = min(price, FARTHEST), self._table, self.item
+        if table.bottom.view[item] <= price <= table.top.view[item]:
             return _NO_SLOTS
-        blocks = np.flatnonzero((self.highest > price) | (self.lowest < price))
-        lower, upper = (ends.reshape(-1, BLOCK)[blocks] for ends in (self.lower, self.upper))
-        self.highest[blocks] = lower.max(axis=1, initial=_LEAST)
-        self.lowest[blocks] = upper.min(axis=1, initial=_MOST)
-        self._bottom = int(self.highest.max(initial=_LEAST))
-        self._top = int(self.lowest.min(initial=_MOST))
+        lowers, uppers, highest, lowest = self._bounds
+        blocks = np.flatnonzero((highest > price) | (lowest < price))
+        lower, upper = (ends.reshape(-1, BLOCK)[blocks] for ends in (lowers, uppers))
+        highest[blocks] = lower.max(axis=1, initial=_LEAST)
+        lowest[blocks] = upper.min(axis=1, initial=_MOST)
+        table.bottom[item] = int(highest.max(initial=_LEAST))
+        table.top[item] = int(lowest.min(initial=_MOST))
         places = np.flatnonzero((lower > price) | (upper < price))
         return blocks[places // BLOCK] * BLOCK + places % BLOCK
-
-    def _grow(self, room: int) -> None:
-        """Room for so many slots; the new ones are at rest."""
-        blocks = room // BLOCK
-        lower, upper = np.full(room, _LEAST), np.full(room, _MOST)
-        highest, lowest = np.full(blocks, _LEAST), np.full(blocks, _MOST)
-        lower[: len(self.lower)], upper[: len(self.upper)] = self.lower, self.upper
-        highest[: len(self.highest)], lowest[: len(self.lowest)] = self.highest, self.lowest
-        self._adopt(lower, upper, highest, lowest)
-
-    def _adopt(self, lower: _Ends, upper: _Ends, highest: _Ends, lowest: _Ends) -> None:
-        self.lower, self.upper, self.highest, self.lowest = lower, upper, highest, lowest
-        # Single cells are read and written through memoryviews, which is faster than numpy's own indexing.
-        self._cells: list[memoryview[int]] = [memoryview(ends) for ends in (lower, upper, highest, lowest)]  # type: ignore[arg-type]

@@ -25,12 +25,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import cbrt, inf
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ledger.book import AWAKE, Book
 from ledger.caution import (
     CAUTION,
     FARTHEST_MOVE,
+    FOR_PAYMENTS,
+    MOST_RESERVED,
     NOISE,
     ROUNDED_ASSET,
     ROUNDED_EQUITY,
@@ -44,9 +46,6 @@ from ledger.observables import Looked, Room, knows_everything, price_limits_of, 
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
 from ledger.valuation import Figures, evaluate
-
-_FOR_PAYMENTS: Final = 1.0 / 16.0  # the part of a room that is kept for what moves equity without a price
-_MOST_RESERVED: Final = 2.0**62
 
 
 class Stake(NamedTuple):
@@ -182,14 +181,14 @@ def _unit(looked: Looked, stakes: list[Stake], rooms: list[Room]) -> tuple[float
         return 0.0, 0
     wrong_equity = ROUNDED_EQUITY + ROUNDED_ASSET * len(stakes)
     wrong_requirement = _wrong_requirement(looked, steepest)
-    unit, reserve = inf, _MOST_RESERVED
+    unit, reserve = inf, MOST_RESERVED
     for amount, equity, requirement in rooms:
         left = amount * CAUTION - equity * wrong_equity - requirement * wrong_requirement
         if left <= 0.0:
             return 0.0, 0
         if equity:
-            reserve = min(reserve, left * _FOR_PAYMENTS / equity)
-            left *= 1.0 - _FOR_PAYMENTS
+            reserve = min(reserve, left * FOR_PAYMENTS / equity)
+            left *= 1.0 - FOR_PAYMENTS
         moved = equity * moves_equity + requirement * moves_requirement
         if moved > 0.0:
             unit = min(unit, left / moved)

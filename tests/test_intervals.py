@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ledger.intervals import BLOCK, FARTHEST, Intervals
+from ledger.intervals import BLOCK, FARTHEST, IntervalTable
 
 PRICES = st.integers(0, 30)
 ALWAYS, NEVER = (31, -1), (-1, 31)
@@ -17,12 +17,19 @@ class IntervalsAgreeWithAList(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.intervals = Intervals()
+        self.table = IntervalTable()
+        self.table.add().cover(3)
+        self.intervals = self.table.add()
         self.model: list[tuple[int, int]] = []
 
     @rule(many=st.sampled_from((1, 3, BLOCK, 2 * BLOCK + 1)))
     def open(self, many: int) -> None:
         self.model += [ALWAYS] * many
+
+    @rule(many=st.integers(1, 3 * BLOCK))
+    def others_take_more_room(self, many: int) -> None:
+        other = self.table.items[0]
+        other.cover(other.count + many)
 
     @precondition(lambda self: self.model)
     @rule(place=st.integers(0, 10**6))
@@ -71,7 +78,7 @@ TestIntervalsAgreeWithAList = IntervalsAgreeWithAList.TestCase
 
 @given(st.integers(FARTHEST, 10**30))
 def test_a_price_beyond_all_intervals_leaves_every_one_that_has_an_end(price: int) -> None:
-    intervals = Intervals()
+    intervals = IntervalTable().add()
     intervals.cover(3)
     intervals.narrow(0, 0, FARTHEST - 1)
     intervals.rest(1)

@@ -15,6 +15,8 @@ import numpy as np
 from ledger.caution import (
     CAUTION,
     FARTHEST_MOVE,
+    FOR_PAYMENTS,
+    MOST_RESERVED,
     NOISE,
     ROUNDED_ASSET,
     ROUNDED_EQUITY,
@@ -22,6 +24,7 @@ from ledger.caution import (
     ROUNDED_SHARE,
     SMALLEST_SHARE,
 )
+from ledger.intervals import BLOCK
 from ledger.kernels.collateral import BalanceColumns, Haircuts
 from ledger.kernels.compiling import VALUE_SCALE, Flags, Floats, Ints, compiled
 from ledger.kernels.figures import Evaluated
@@ -69,27 +72,16 @@ class Stakes(NamedTuple):
     rests: Flags
 
 
-class Settled(NamedTuple):
-    """By place in the list of pools, whether nothing is to be said; and the intervals of those pools."""
+class IntervalColumns(NamedTuple):
+    """The intervals of all items, as in `ledger.intervals.IntervalTable`."""
 
-    silent: Flags
-    is_mark: Flags
-    item: Ints
-    slot: Ints
+    begin: Ints
+    bottom: Ints
+    top: Ints
     lower: Ints
     upper: Ints
-
-
-def new_settled(ordinary: Flags, most: int) -> Settled:
-    """Room for so many intervals; only ordinary pools can be silent."""
-    return Settled(
-        ordinary.copy(),
-        np.empty(most, np.bool_),
-        np.empty(most, np.int64),
-        np.empty(most, np.int64),
-        np.empty(most, np.int64),
-        np.empty(most, np.int64),
-    )
+    highest: Ints
+    lowest: Ints
 
 
 @compiled
@@ -193,8 +185,11 @@ def _room(
 @compiled
 def _unit(
     pool: int, is_flat: bool, equity: float, requirement: float, count: int, watched: Watched, stakes: Stakes
-) -> float:
-    """The half-width of a price with a share of 1, 0 when there is no room (see `ledger.triggers`)."""
+) -> tuple[float, float]:
+    """The half-width of a price with a share of 1, 0 when there is no room; and the reserve for payments.
+
+    See `ledger.triggers`.
+    """
     moves_equity = moves_requirement = steepest = 0.0
     for place in range(count):
         moves_equity += stakes.notional[place] * stakes.share[place]
@@ -205,45 +200,57 @@ def _unit(
     wrong_equity = ROUNDED_EQUITY + ROUNDED_ASSET * count + _FLOATS * abs(equity)
     wrong_equity += _FLOATS * abs(float(watched.equity[pool]))
     if is_flat:
-        if band != 0:
-            return 0.0
         left = min(of_equity, equity) * CAUTION - wrong_equity
-        if left <= 0.0 or moves_equity == 0.0:
-            return 0.0 if left <= 0.0 else 1.0
-        return float(left / moves_equity * CAUTION)
+        if band != 0 or left <= 0.0:
+            return 0.0, 0.0
+        unit = left * (1.0 - FOR_PAYMENTS) / moves_equity if moves_equity > 0.0 else 1.0
+        return unit * CAUTION, min(left * FOR_PAYMENTS, MOST_RESERVED) * CAUTION
     if band == _WORST_BAND or not requirement > SMALLEST_SHARE * steepest:
-        return 0.0
+        return 0.0, 0.0
     wrong = ROUNDED_REQUIREMENT + ROUNDED_SHARE * requirement + NOISE * steepest / requirement * steepest
     wrong += _FLOATS * float(watched.requirement[pool]) * _REQUIREMENT_SCALE
     low = watched.worst_first[_WORST_BAND - band - 1]
     high = watched.worst_first[_WORST_BAND - band] + watched.hysteresis if band > 0 else 0.0
-    unit = (of_equity * CAUTION - wrong_equity) / moves_equity
-    unit = min(unit, (of_requirement * CAUTION - wrong) / moves_requirement)
-    unit = min(unit, (requirement / 4.0 - wrong) / moves_requirement)
-    unit = min(
-        unit, (above * CAUTION - wrong_equity - low * wrong) / (moves_equity + low * moves_requirement)
-    )
-    if band > 0:
-        left = below * CAUTION - wrong_equity - high * wrong
-        unit = min(unit, left / (moves_equity + high * moves_requirement))
-    return float(max(0.0, unit) * CAUTION)
+    least, unit = MOST_RESERVED, min(of_requirement * CAUTION, requirement / 4.0) - wrong
+    unit /= moves_requirement
+    for room, slope in ((of_equity, 0.0), (above, low), (below, high)):
+        left = room * CAUTION - wrong_equity - slope * wrong
+        least = min(least, left * FOR_PAYMENTS)
+        unit = min(unit, left * (1.0 - FOR_PAYMENTS) / (moves_equity + slope * moves_requirement))
+    return max(0.0, unit) * CAUTION, max(0.0, least) * CAUTION
 
 
 @compiled
-def _add_intervals(
-    unit: float, positions: int, count: int, stakes: Stakes, settled: Settled, at: int
+def _narrow(item: int, slot: int, lower: int, upper: int, intervals: IntervalColumns) -> None:
+    """`ledger.intervals.Intervals.narrow`."""
+    at = intervals.begin[item] + slot
+    block = at // BLOCK
+    intervals.lower[at], intervals.upper[at] = lower, upper
+    if lower > intervals.highest[block]:
+        intervals.highest[block] = lower
+        intervals.bottom[item] = max(intervals.bottom[item], lower)
+    if upper < intervals.lowest[block]:
+        intervals.lowest[block] = upper
+        intervals.top[item] = min(intervals.top[item], upper)
+
+
+@compiled
+def _narrow_all(
+    unit: float, positions: int, count: int, stakes: Stakes, marks: IntervalColumns, indexes: IntervalColumns
 ) -> bool:
-    """Behind the first `at` intervals; False when a price is so large that none is given."""
+    """False when a price is so large that none is given."""
+    for place in range(count):
+        if stakes.price[place] >= _FARTHEST_PRICE and not stakes.rests[place]:
+            return False
     for place in range(count):
         price, lower, upper = stakes.price[place], _AT_REST[0], _AT_REST[1]
         if not stakes.rests[place]:
-            if price >= _FARTHEST_PRICE:
-                return False
             reach = int(float(price) * min(unit * stakes.share[place], FARTHEST_MOVE))
             lower, upper = price - reach, price + reach
-        settled.is_mark[at + place] = place < positions
-        settled.item[at + place], settled.slot[at + place] = stakes.item[place], stakes.slot[place]
-        settled.lower[at + place], settled.upper[at + place] = lower, upper
+        if place < positions:
+            _narrow(stakes.item[place], stakes.slot[place], lower, upper, marks)
+        else:
+            _narrow(stakes.item[place], stakes.slot[place], lower, upper, indexes)
     return True
 
 
@@ -261,22 +268,27 @@ def settle_pools(
     slopes: Slopes,
     watched: Watched,
     found: Evaluated,
-    settled: Settled,
-) -> int:
-    """Look at a batch whose figures stand behind the first `start` found; how many intervals there are."""
-    stakes, at = _new_stakes(len(curves.value_scale) + len(haircuts.unit)), 0
+    intervals: tuple[IntervalColumns, IntervalColumns],
+    silent: Flags,
+    reserve: Ints,
+) -> None:
+    """Look at a batch whose figures stand behind the first `start` found.
+
+    Of those that could be `silent` it says which are, and gives them intervals (of marks and index prices)
+    and a reserve for payments.
+    """
+    stakes = _new_stakes(len(curves.value_scale) + len(haircuts.unit))
+    marks, indexes = intervals
     for place in range(len(pools)):
         pool, figures = pools[place], start + place
-        begin, end = exposures.begins[place], exposures.begins[place + 1]
-        if not (settled.silent[place] and found.fits[figures]):
-            settled.silent[place] = False
+        if not (silent[place] and found.fits[figures]):
+            silent[place] = False
             continue
+        begin, end = exposures.begins[place], exposures.begins[place + 1]
         _stake_positions(begin, end, exposures, row, curves, slopes, in_portfolio[place], watched, stakes)
         count = _stake_collateral(pool, end - begin, counts_all[place], balances, haircuts, watched, stakes)
         equity = float(found.equity[figures])
         requirement = float(found.requirement[figures]) * _REQUIREMENT_SCALE
-        unit = _unit(pool, begin == end, equity, requirement, count, watched, stakes)
-        settled.silent[place] = unit > 0.0 and _add_intervals(unit, end - begin, count, stakes, settled, at)
-        if settled.silent[place]:
-            at += count
-    return at
+        unit, kept = _unit(pool, begin == end, equity, requirement, count, watched, stakes)
+        silent[place] = unit > 0.0 and _narrow_all(unit, end - begin, count, stakes, marks, indexes)
+        reserve[place] = int(kept)

@@ -144,7 +144,7 @@ def print_memory(pools: int) -> None:
     gc.collect()
     positions, taken = book.state.book.positions, _resident() - before
     columns = sum(column.array.nbytes for column in positions.columns().values())
-    index = sum(each.lower.nbytes + each.upper.nbytes for each in positions.intervals)
+    index = positions.table.lower.nbytes + positions.table.upper.nbytes
     rows = POSITIONS * pools
     print(json.dumps({"pool": taken / pools, "columns": columns / rows, "index": index / rows}))
 
