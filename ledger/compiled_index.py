@@ -23,12 +23,13 @@ def settle_silent(state: State, pools: Sequence[int]) -> list[tuple[int, Figures
     numbers, book = np.array(pools, dtype=np.int64), state.book
     found, reserve = new_figures(len(numbers)), np.zeros(len(numbers), np.int64)
     silent, watched = _ordinary(state, numbers), _watched(state)
+    liquidating = _among(numbers, state.episodes)
     for holdings in (book.positions, book.balances):
         holdings.cover_all()
     intervals = _columns(book.positions.table), _columns(book.balances.table)
     for batch in batches(book, state.market, state.rules, numbers, found):
         own = slice(batch.start, batch.start + len(batch.pools))
-        _settle(state, batch, watched, found, intervals, silent[own], reserve[own])
+        _settle(state, batch, watched, found, intervals, liquidating[own], silent[own], reserve[own])
     book.reserve.cover(len(book.pools))
     book.reserve.array[numbers[silent]] = reserve[silent]
     left = np.flatnonzero(~silent)
@@ -38,13 +39,18 @@ def settle_silent(state: State, pools: Sequence[int]) -> list[tuple[int, Figures
 
 
 def _ordinary(state: State, pools: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Where nothing is watched but bands and published figures."""
+    """Where nothing is watched but bands, published figures and the target of a liquidation."""
     accounts = state.book.pools.account.array[pools]
-    ordinary = ~(_among(pools, state.episodes) | _among(pools, state.book.orders.by_pool))
+    ordinary = ~(_among(pools, state.book.orders.by_pool) | _among(pools, _done(state)))
     ordinary &= ~(_among(accounts, state.stops) | _among(accounts, state.thresholds))
     if state.rules.parameters.regime_alerts:  # what is said of regimes the kernel does not watch
         ordinary &= state.book.accounts.mode.array[accounts] != PORTFOLIO
     return ordinary
+
+
+def _done(state: State) -> list[int]:
+    """The pools whose liquidation ends at the next look, or goes on."""
+    return [pool for pool, episode in state.episodes.items() if episode.is_done()]
 
 
 def _among(numbers: NDArray[np.signedinteger], some: Collection[int]) -> NDArray[np.bool_]:
@@ -65,6 +71,7 @@ def _watched(state: State) -> Watched:
         tolerance=rules.publish_tolerance / RATE_SCALE,
         worst_first=np.array(rules.bands.boundaries) / RATE_SCALE,
         hysteresis=rules.bands.hysteresis / RATE_SCALE,
+        target=rules.target_ratio / RATE_SCALE,
         mark_asked=book.positions.asked.array,
         index_asked=book.balances.asked.array,
         marks=state.market.marks.price.array,
@@ -91,6 +98,7 @@ def _settle(
     watched: Watched,
     found: Evaluated,
     intervals: tuple[IntervalColumns, IntervalColumns],
+    liquidating: NDArray[np.bool_],
     silent: NDArray[np.bool_],
     reserve: NDArray[np.int64],
 ) -> None:
@@ -109,6 +117,7 @@ def _settle(
         watched,
         found,
         intervals,
+        liquidating,
         silent,
         reserve,
     )

@@ -18,7 +18,7 @@ from ledger.look import Look
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
 from ledger.stops import trigger_stops
-from ledger.triggers import settle, speaking
+from ledger.triggers import settle, settle_together, speaking
 from ledger.valuation import Figures, ratio_of
 from schemas.outputs import LedgerOutput, MarginBandChanged, MarginRequirementComputed
 from schemas.units import RATIO_PRECISION, REQUIREMENT_PRECISION, SETTLEMENT_PRECISION, ExactDecimal
@@ -28,8 +28,10 @@ def examine(state: State, pools: Iterable[int], cause: Cause, *, publish: bool =
     """Outputs for each pool, in their order. With `publish` its requirement in any case."""
     pools = state.book.in_order(pools, state.rules)
     outputs: list[LedgerOutput] = []
-    for pool, figures in speaking(state, pools, everybody=publish):
+    looks = speaking(state, pools, everybody=publish)
+    for pool, figures in looks:
         outputs += _examine_pool(state, pool, figures, cause, publish=publish)
+    settle_together(state, looks)
     return outputs
 
 

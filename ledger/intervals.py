@@ -122,6 +122,10 @@ class Intervals:
         if upper < lowest[block]:
             lowest[block], table.top.view[item] = upper, min(table.top.view[item], upper)
 
+    def interval(self, slot: int) -> tuple[int, int]:
+        """Of a slot in use."""
+        return self._cells[0][slot], self._cells[1][slot]
+
     def rest(self, slot: int) -> None:
         """A slot that no price leaves."""
         self.narrow(slot, _LEAST, _MOST)
@@ -136,7 +140,7 @@ class Intervals:
         if slot < self.count:
             # One that came so late that nothing is known of it is left by every price.
             known = last < self.count
-            lower, upper = (self._cells[0][last], self._cells[1][last]) if known else (_MOST, _LEAST)
+            lower, upper = self.interval(last) if known else (_MOST, _LEAST)
             self.narrow(slot, lower, upper)
         if last < self.count:
             self.rest(last)

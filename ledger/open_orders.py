@@ -18,6 +18,14 @@ class OpenOrders:
 
     def __init__(self) -> None:
         self.by_pool: dict[int, dict[str, Order]] = {}
+        self._counts: dict[int, dict[int, int]] = {}  # derived: by instrument, how many a pool has in it
+
+    def load(self, by_pool: dict[int, dict[str, Order]]) -> None:
+        """Become these orders, of pools that have any."""
+        self.by_pool, self._counts = {}, {}
+        for pool, orders in by_pool.items():
+            for order_id, order in orders.items():
+                self.open(pool, order_id, order)
 
     def of(self, pool: int) -> dict[str, Order]:
         """The open orders of a pool, to be read only."""
@@ -25,21 +33,23 @@ class OpenOrders:
 
     def pools_in(self, contract: int) -> set[int]:
         """The pools with an order in an instrument."""
-        return {
-            pool
-            for pool, orders in self.by_pool.items()
-            if any(order.contract == contract for order in orders.values())
-        }
+        return set(self._counts.get(contract, ()))
 
     def open(self, pool: int, order_id: str, order: Order) -> None:
         """An order stands in the book."""
         self.by_pool.setdefault(pool, {})[order_id] = order
+        counts = self._counts.setdefault(order.contract, {})
+        counts[pool] = counts.get(pool, 0) + 1
 
     def close(self, pool: int, order_id: str) -> None:
         """An order of the pool stands there no longer."""
-        del self.by_pool[pool][order_id]
+        order = self.by_pool[pool].pop(order_id)
         if not self.by_pool[pool]:
             del self.by_pool[pool]
+        counts = self._counts[order.contract]
+        counts[pool] -= 1
+        if not counts[pool]:
+            del counts[pool]
 
     def fill(self, pool: int, order_id: str | None, contract: int, lots: int) -> None:
         """Take a fill of signed `lots` off an order, if that is one of this instrument and side."""

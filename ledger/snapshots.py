@@ -177,9 +177,9 @@ def _restore_facts(state: State, facts: dict[str, Any]) -> None:
     for name, cells in facts["wide"].items():
         _amounts(state)[name].wide = dict(cells)
     state.thresholds, state.below = dict(facts["thresholds"]), dict(facts["below"])
-    state.book.orders.by_pool = {
-        pool: {order_id: Order(*order) for order_id, *order in orders} for pool, orders in facts["orders"]
-    }
+    state.book.orders.load(
+        {pool: {order_id: Order(*order) for order_id, *order in orders} for pool, orders in facts["orders"]}
+    )
     state.stops = {
         account: {stop_id: Stop(contract, price) for stop_id, contract, price in stops}
         for account, stops in facts["stops"]

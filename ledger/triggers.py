@@ -23,7 +23,7 @@ always.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import cbrt, inf
 from typing import NamedTuple
 
@@ -35,9 +35,7 @@ from ledger.caution import (
     MOST_RESERVED,
     NOISE,
     ROUNDED_ASSET,
-    ROUNDED_EQUITY,
     ROUNDED_REQUIREMENT,
-    ROUNDED_SHARE,
     SMALLEST_SHARE,
 )
 from ledger.holdings import NONE, Holdings
@@ -102,20 +100,36 @@ def wake(book: Book, pool: int) -> None:
                 holdings.intervals[holdings.item[row]].wake(holdings.slot[row])
 
 
-def speaking(state: State, pools: list[int], *, everybody: bool) -> Iterable[tuple[int, Figures]]:
+def speaking(state: State, pools: list[int], *, everybody: bool) -> list[tuple[int, Figures]]:
     """The pools with their figures; unless `everybody`, without such as certainly have nothing to say."""
-    book = state.book
-    if everybody or not pools or not book.is_indexed or len(book.pools) < book.compiles_from:
-        return zip(pools, evaluate(book, state.market, state.rules, pools), strict=True)
+    if everybody or not pools or not _is_compiled(state.book):
+        figures = evaluate(state.book, state.market, state.rules, pools)
+        return list(zip(pools, figures, strict=True))
     from ledger.compiled_index import settle_silent  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
 
     return settle_silent(state, pools)
 
 
+def _is_compiled(book: Book) -> bool:
+    return book.is_indexed and len(book.pools) >= book.compiles_from
+
+
+def settle_together(state: State, looks: Sequence[tuple[int, Figures]]) -> None:
+    """All is said of these pools: in a large book most are settled by the compiled index, at once."""
+    if looks and _is_compiled(state.book):
+        from ledger.compiled_index import settle_silent  # noqa: PLC0415
+
+        for pool, figures in settle_silent(state, [pool for pool, _ in looks]):
+            _settle(state, pool, figures)
+
+
 def settle(state: State, pool: int, figures: Figures) -> None:
     """Nothing is left to say of a pool with these figures: find the prices between which that stays so."""
-    if not state.book.is_indexed:
-        return
+    if state.book.is_indexed and not _is_compiled(state.book):
+        _settle(state, pool, figures)
+
+
+def _settle(state: State, pool: int, figures: Figures) -> None:
     looked = Looked.at(state, pool, figures)
     stakes = [*_position_stakes(looked), *_collateral_stakes(looked)]
     unit, reserve = _unit(looked, stakes, rooms_of(looked))
@@ -179,7 +193,7 @@ def _unit(looked: Looked, stakes: list[Stake], rooms: list[Room]) -> tuple[float
         steepest += notional * slope
     if not looked.is_flat and not looked.requirement > SMALLEST_SHARE * steepest:
         return 0.0, 0
-    wrong_equity = ROUNDED_EQUITY + ROUNDED_ASSET * len(stakes)
+    wrong_equity = ROUNDED_ASSET * len(stakes)
     wrong_requirement = _wrong_requirement(looked, steepest)
     unit, reserve = inf, MOST_RESERVED
     for amount, equity, requirement in rooms:
@@ -200,7 +214,7 @@ def _wrong_requirement(looked: Looked, steepest: float) -> float:
     if looked.is_flat:
         return 0.0
     requirement = float(looked.requirement)
-    return ROUNDED_REQUIREMENT + ROUNDED_SHARE * requirement + NOISE * steepest / requirement * steepest
+    return ROUNDED_REQUIREMENT + NOISE * steepest / requirement * steepest
 
 
 def _narrow(stakes: list[Stake], unit: float, limits: dict[int, tuple[int, int]]) -> None:

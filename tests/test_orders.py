@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.book import Held
+from ledger.open_orders import OpenOrders, Order
 from ledger.orders import MOST_ORDERS
 from ledger.valuation import Figures, figures_of
 from ledger.worst_side import MOST_COMBINED
@@ -49,6 +50,42 @@ def reasons(outputs: list[Output]) -> list[str]:
     told = only(outputs, REJECTED)
     assert told["reason"] == told["reasons"][0]
     return list(told["reasons"])
+
+
+# ---------- the orders of an instrument
+
+
+HAPPENINGS = st.lists(
+    st.tuples(
+        st.sampled_from(("open", "close", "fill", "hand_over", "load")),
+        st.integers(0, 3),
+        st.integers(0, 2),
+        st.integers(-9, 9).filter(bool),
+    ),
+    max_size=60,
+)
+
+
+@given(HAPPENINGS)
+def test_the_pools_with_an_order_in_an_instrument_are_known(
+    happenings: list[tuple[str, int, int, int]],
+) -> None:
+    orders = OpenOrders()
+    for number, (what, pool, contract, lots) in enumerate(happenings):
+        own = list(orders.of(pool))
+        if what == "open":
+            orders.open(pool, f"o{number}", Order(contract, lots, 1))
+        elif what == "close" and own:
+            orders.close(pool, own[lots % len(own)])
+        elif what == "fill" and own:
+            orders.fill(pool, own[0], contract, lots)
+        elif what == "hand_over":
+            orders.hand_over(pool, (pool + 1) % 4, contract)
+        elif what == "load":
+            orders.load(dict(orders.by_pool))
+        for each in range(3):
+            listed = {pool for pool in range(4) if any(o.contract == each for o in orders.of(pool).values())}
+            assert orders.pools_in(each) == listed
 
 
 # ---------- opened, filled, closed

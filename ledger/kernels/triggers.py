@@ -19,9 +19,7 @@ from ledger.caution import (
     MOST_RESERVED,
     NOISE,
     ROUNDED_ASSET,
-    ROUNDED_EQUITY,
     ROUNDED_REQUIREMENT,
-    ROUNDED_SHARE,
     SMALLEST_SHARE,
 )
 from ledger.intervals import BLOCK
@@ -46,6 +44,7 @@ class Watched(NamedTuple):
     tolerance: float
     worst_first: Floats
     hysteresis: float
+    target: float
     mark_asked: Ints
     index_asked: Ints
     marks: Ints
@@ -184,7 +183,14 @@ def _room(
 
 @compiled
 def _unit(
-    pool: int, is_flat: bool, equity: float, requirement: float, count: int, watched: Watched, stakes: Stakes
+    pool: int,
+    is_flat: bool,
+    is_liquidating: bool,  # a liquidation is open, and not all of it done
+    equity: float,
+    requirement: float,
+    count: int,
+    watched: Watched,
+    stakes: Stakes,
 ) -> tuple[float, float]:
     """The half-width of a price with a share of 1, 0 when there is no room; and the reserve for payments.
 
@@ -197,7 +203,7 @@ def _unit(
         steepest += stakes.notional[place] * stakes.slope[place]
     of_equity, of_requirement, above, below = _room(pool, equity, requirement, watched)
     band = watched.band[pool]
-    wrong_equity = ROUNDED_EQUITY + ROUNDED_ASSET * count + _FLOATS * abs(equity)
+    wrong_equity = ROUNDED_ASSET * count + _FLOATS * abs(equity)
     wrong_equity += _FLOATS * abs(float(watched.equity[pool]))
     if is_flat:
         left = min(of_equity, equity) * CAUTION - wrong_equity
@@ -205,15 +211,17 @@ def _unit(
             return 0.0, 0.0
         unit = left * (1.0 - FOR_PAYMENTS) / moves_equity if moves_equity > 0.0 else 1.0
         return unit * CAUTION, min(left * FOR_PAYMENTS, MOST_RESERVED) * CAUTION
-    if band == _WORST_BAND or not requirement > SMALLEST_SHARE * steepest:
+    if (band == _WORST_BAND and not is_liquidating) or not requirement > SMALLEST_SHARE * steepest:
         return 0.0, 0.0
-    wrong = ROUNDED_REQUIREMENT + ROUNDED_SHARE * requirement + NOISE * steepest / requirement * steepest
+    wrong = ROUNDED_REQUIREMENT + NOISE * steepest / requirement * steepest
     wrong += _FLOATS * float(watched.requirement[pool]) * _REQUIREMENT_SCALE
-    low = watched.worst_first[_WORST_BAND - band - 1]
+    low = watched.worst_first[_WORST_BAND - band - 1] if band < _WORST_BAND else 0.0
     high = watched.worst_first[_WORST_BAND - band] + watched.hysteresis if band > 0 else 0.0
     least, unit = MOST_RESERVED, min(of_requirement * CAUTION, requirement / 4.0) - wrong
     unit /= moves_requirement
-    for room, slope in ((of_equity, 0.0), (above, low), (below, high)):
+    target = watched.target if is_liquidating else 0.0
+    to_target = target * requirement - equity if is_liquidating else np.inf
+    for room, slope in ((of_equity, 0.0), (above, low), (below, high), (to_target, target)):
         left = room * CAUTION - wrong_equity - slope * wrong
         least = min(least, left * FOR_PAYMENTS)
         unit = min(unit, left * (1.0 - FOR_PAYMENTS) / (moves_equity + slope * moves_requirement))
@@ -269,6 +277,7 @@ def settle_pools(
     watched: Watched,
     found: Evaluated,
     intervals: tuple[IntervalColumns, IntervalColumns],
+    liquidating: Flags,
     silent: Flags,
     reserve: Ints,
 ) -> None:
@@ -281,14 +290,16 @@ def settle_pools(
     marks, indexes = intervals
     for place in range(len(pools)):
         pool, figures = pools[place], start + place
-        if not (silent[place] and found.fits[figures]):
+        begin, end = exposures.begins[place], exposures.begins[place + 1]
+        if not (silent[place] and found.fits[figures]) or (liquidating[place] and begin == end):
             silent[place] = False
             continue
-        begin, end = exposures.begins[place], exposures.begins[place + 1]
         _stake_positions(begin, end, exposures, row, curves, slopes, in_portfolio[place], watched, stakes)
         count = _stake_collateral(pool, end - begin, counts_all[place], balances, haircuts, watched, stakes)
         equity = float(found.equity[figures])
         requirement = float(found.requirement[figures]) * _REQUIREMENT_SCALE
-        unit, kept = _unit(pool, begin == end, equity, requirement, count, watched, stakes)
+        unit, kept = _unit(
+            pool, begin == end, liquidating[place], equity, requirement, count, watched, stakes
+        )
         silent[place] = unit > 0.0 and _narrow_all(unit, end - begin, count, stakes, marks, indexes)
         reserve[place] = int(kept)
