@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ledger.book import NO_REGIME
 from ledger.compiled import PORTFOLIO, Batch, as_figures, balance_columns, batches
 from ledger.compiled_rules import kernel_rules
 from ledger.intervals import IntervalTable
@@ -32,6 +33,8 @@ def settle_silent(state: State, pools: Sequence[int]) -> list[tuple[int, Figures
         _settle(state, batch, watched, found, intervals, liquidating[own], silent[own], reserve[own])
     book.reserve.cover(len(book.pools))
     book.reserve.array[numbers[silent]] = reserve[silent]
+    # As a look does of whoever is not to be told of regimes; of the others none is silent here.
+    book.pools.regime.array[numbers[silent]] = NO_REGIME
     left = np.flatnonzero(~silent)
     speaking, columns = numbers[left].tolist(), (column[left] for column in found)
     figures = as_figures(book, state.market, state.rules, speaking, cast(Any, Evaluated)(*columns))
