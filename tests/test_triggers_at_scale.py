@@ -7,9 +7,12 @@ its own, in one go for all of them; where floats cannot tell, in whole numbers.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from ledger.compiled import evaluate_columns
@@ -17,9 +20,14 @@ from ledger.engine import apply
 from ledger.state import State
 from processors.bench.large_book import large_book
 from processors.bench.load import Load
+from schemas.canonical import canonical_json
 from schemas.events import MarkPrice
+from schemas.parameters import RiskParametersPublished
 from schemas.units import ExactDecimal
+from schemas.wire import decode
+from worlds import parameters, scenario_model, spread_model
 
+CHARGES = {"gross": "0.001", "net": "0.002", "hedged": "0.001"}
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 COMPARISONS = 10**9 if SOAK else 10**7
 TS = 1_760_000_000_000
@@ -99,20 +107,43 @@ def at_least(equity: Amounts, required: Amounts, ratio: int) -> Flags:
     return result
 
 
+COINS = ("BTC", *(f"COIN{number:03}" for number in range(1, 24)))
+MODELS = {
+    "spread": spread_model(*((a, b, "0.6") for a, b in pairwise(COINS)), ("BTC", "COIN005", "0.75")),
+    "scenario": scenario_model(
+        groups=[{"name": "majors", "underlyings": [*COINS[:8]], "offset": "0.75"}],
+        terms=[{"underlyings": [*COINS[:12]], "range": "0.02", "contingency": CHARGES, "minimum": CHARGES}],
+        default_terms={"range": "0.03"},
+    ),
+}
+
+
 def test_at_every_tick_those_speak_that_would_have_spoken_without_the_index() -> None:
     """Ticks of a basis point, and one in a thousand a gap of up to 50 % (which the next tick makes good)."""
-    load, dice = Load(accounts=0, instruments=24), Random(1)
-    state = large_book(load, 4_000, TS)
+    load = Load(accounts=0, instruments=24)
+    compare(load, large_book(load, 4_000, TS), COMPARISONS)
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_so_they_do_under_another_margin_model(kind: str) -> None:
+    load = Load(accounts=0, instruments=24)
+    state = large_book(load, 2_000, TS)
+    published = decode(canonical_json(parameters(model=MODELS[kind])))
+    assert isinstance(published, RiskParametersPublished)
+    apply(state, replace(load.parameters(TS), version=2, event_id="parameters-2", model=published.model))
+    compare(load, state, COMPARISONS // 10)
+
+
+def compare(load: Load, state: State, comparisons: int) -> None:
     state.book.compiles_from = 0
-    observer, spoken, ticks = Observer(state), 0, 0
-    while observer.compared < COMPARISONS:
+    dice, observer, spoken, ticks = Random(1), Observer(state), 0, 0
+    while observer.compared < comparisons:
         for tick in load.ticks(1_000, TS):
             spoken += len(observer.speakers(state.rules.contract(tick.symbol), tick))
             ticks += 1
         gap = gapped(tick, dice)
         spoken += len(observer.speakers(state.rules.contract(tick.symbol), gap))
-    looks = ticks * len(state.book.pools)
-    assert 0 < spoken < looks / 100
+    assert 0 < spoken < ticks * len(state.book.pools) / 100
 
 
 def gapped(tick: MarkPrice, dice: Random) -> MarkPrice:
