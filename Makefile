@@ -37,7 +37,7 @@ format: $(VENV)/.tools ## Put the code into the house style
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-soak: $(VENV)/.tools ## The tests again, with 5,000 examples for each property and longer storms on the broker
+soak: $(VENV)/.tools ## The tests again: 5,000 examples a property, 1,000,000 pools, 10^9 looks of the index, longer storms
 	HYPOTHESIS_PROFILE=soak $(PYTEST)
 
 kafka: $(VENV)/.tools ## A Kafka broker on 127.0.0.1:9092, until Ctrl-C (needs Java 17 and Maven)

@@ -23,8 +23,8 @@ def settle_silent(state: State, pools: Sequence[int]) -> list[tuple[int, Figures
     """Give the pools that have nothing to say their intervals; the others in the same order, with figures."""
     numbers, book = np.array(pools, dtype=np.int64), state.book
     found, reserve = new_figures(len(numbers)), np.zeros(len(numbers), np.int64)
-    silent, watched = _ordinary(state, numbers), _watched(state)
-    liquidating = _among(numbers, state.episodes)
+    liquidating, watched = _among(numbers, state.episodes), _watched(state)
+    silent = _ordinary(state, numbers) & ~_done(state, numbers, liquidating)
     for holdings in (book.positions, book.balances):
         holdings.cover_all()
     intervals = _columns(book.positions.table), _columns(book.balances.table)
@@ -44,16 +44,19 @@ def settle_silent(state: State, pools: Sequence[int]) -> list[tuple[int, Figures
 def _ordinary(state: State, pools: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Where nothing is watched but bands, published figures and the target of a liquidation."""
     accounts = state.book.pools.account.array[pools]
-    ordinary = ~(_among(pools, state.book.orders.by_pool) | _among(pools, _done(state)))
+    ordinary = ~_among(pools, state.book.orders.by_pool)
     ordinary &= ~(_among(accounts, state.stops) | _among(accounts, state.thresholds))
     if state.rules.parameters.regime_alerts:  # what is said of regimes the kernel does not watch
         ordinary &= state.book.accounts.mode.array[accounts] != PORTFOLIO
     return ordinary
 
 
-def _done(state: State) -> list[int]:
-    """The pools whose liquidation ends at the next look, or goes on."""
-    return [pool for pool, episode in state.episodes.items() if episode.is_done()]
+def _done(state: State, pools: NDArray[np.int64], liquidating: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where a liquidation ends at the next look, or goes on."""
+    done = np.zeros(len(pools), np.bool_)
+    for place in np.flatnonzero(liquidating).tolist():
+        done[place] = state.episodes[int(pools[place])].is_done()
+    return done
 
 
 def _among(numbers: NDArray[np.signedinteger], some: Collection[int]) -> NDArray[np.bool_]:

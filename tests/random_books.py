@@ -58,7 +58,7 @@ def _spread(dice: Random) -> Event:
 def _scenario(dice: Random) -> Event:
     scenarios: list[dict[str, Any]] = [
         {"name": f"s{number}", "move": move, "weight": dice.choice(("1", "0.35", share(dice, 1)))}
-        for number, move in enumerate(("-1", "1", "3", "-0.33333333", "0.66666667")[: dice.randint(2, 5)])
+        for number, move in enumerate(("-1", "1", "3", "-0.33333333", "0.66666667")[: dice.randint(3, 5)])
     ]
     scenarios[-1]["moves"] = [{"underlying": "BTC", "move": "-1"}, {"underlying": "ETH", "move": "0.5"}]
     names = list(UNDERLYINGS)

@@ -115,6 +115,17 @@ def test_a_batch_ends_where_its_room_does() -> None:
     check(state)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_compiled_index_knows_how_steep_the_model_is(kind: str) -> None:
+    for seed in range(20):
+        dice = Random(seed)
+        state = random_book(dice, random_rules(dice, kind), 1)
+        share, least = kernel_rules(state.book, state.rules).slopes
+        contracts, rates = range(len(least)), [dice.random() / 10 for _ in least]
+        compiled = [max(share * rate, bound) for rate, bound in zip(rates, least.tolist(), strict=True)]
+        assert compiled == state.rules.model.slopes(contracts, rates)
+
+
 # ---------- limits
 
 

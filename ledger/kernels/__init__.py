@@ -15,5 +15,7 @@ Integers are 64 bits wide here, or two limbs of that (`wide`). What might not fi
 multiplied, and such a pool is left to the plain code.
 
 numba takes a while to load, and longer to compile on a machine that has no cache yet. So nothing imports
-these files but `ledger.compiled`, and only for a book that is large enough to pay for it.
+these files but `ledger.compiled` and what belongs to it, and only for a book that is large enough to pay for
+it. Its cache notices that the file of a function has changed, not that another has which the function calls:
+whoever works on these files, or on `ledger.caution`, says `make clean` before a test counts.
 """

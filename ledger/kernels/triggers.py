@@ -1,9 +1,10 @@
 """The trigger index, compiled: look at many pools, and give those that have nothing to say their intervals.
 
-What `ledger.triggers` does for one pool, for an ordinary one: bands and published figures are watched; a pool
-with an open liquidation, a stop-loss or a threshold is not given to it. Here rooms are floats from the start,
-so each is made smaller by what that can be wrong. When one is used up, or might be, the pool is left to the
-plain code, which knows exactly. Intervals need not be those of the plain code, only sound.
+What `ledger.triggers` does for one pool, for an ordinary one: bands, published figures and the target of a
+liquidation are watched; a pool with open orders, a stop-loss or a threshold is never silent here. Rooms are
+floats from the start, so each is made smaller by what that can be wrong. When one is used up, or might be,
+the pool is left to the plain code, which knows exactly. Intervals need not be those of the plain code, only
+sound.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ledger.caution import (
 )
 from ledger.intervals import BLOCK
 from ledger.kernels.collateral import BalanceColumns, Haircuts
-from ledger.kernels.compiling import VALUE_SCALE, Flags, Floats, Ints, compiled
+from ledger.kernels.compiling import ELSEWHERE, VALUE_SCALE, Flags, Floats, Ints, compiled
 from ledger.kernels.figures import Evaluated
 from ledger.kernels.positions import Curves, Exposures
 
@@ -291,7 +292,8 @@ def settle_pools(
     for place in range(len(pools)):
         pool, figures = pools[place], start + place
         begin, end = exposures.begins[place], exposures.begins[place + 1]
-        if not (silent[place] and found.fits[figures]) or (liquidating[place] and begin == end):
+        elsewhere = min(watched.equity[pool], watched.requirement[pool]) == ELSEWHERE
+        if not (silent[place] and found.fits[figures]) or elsewhere or (liquidating[place] and begin == end):
             silent[place] = False
             continue
         _stake_positions(begin, end, exposures, row, curves, slopes, in_portfolio[place], watched, stakes)
