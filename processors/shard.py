@@ -241,7 +241,7 @@ class Shard:
         """
         pools = range(len(self.state.book.pools))
         if len(pools) >= self._options.arms_from:
-            from ledger.compiled import settle_silent  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
+            from ledger.compiled_index import settle_silent  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
 
             await asyncio.to_thread(settle_silent, self.state, list(pools))
 
