@@ -137,8 +137,13 @@ class Book:
         self.reserve = Column("i8", AWAKE)
         # So many pools are worth the compiled kernel, which takes seconds to load where it never was.
         self.compiles_from = 50_000
+        self.compiles_sets_from = 8  # of such a book; fewer are looked at sooner by the plain code
         self.compiled_rules: object = None  # the rules as the kernel reads them (ledger.compiled)
         self.house: defaultdict[tuple[str, str], int] = defaultdict(int)  # (ledger, asset or symbol)
+
+    def compiles(self, pools: Sequence[int]) -> bool:
+        """Whether these pools are worth the compiled kernel: many pools, of a large book."""
+        return len(pools) >= max(self.compiles_sets_from, 1) and len(self.pools) >= self.compiles_from
 
     def open_account(self, name: str) -> int:
         """A new account with its pool."""

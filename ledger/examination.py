@@ -18,7 +18,7 @@ from ledger.look import Look
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
 from ledger.stops import trigger_stops
-from ledger.triggers import settle, settle_together, speaking
+from ledger.triggers import is_compiled, settle, settle_together, speaking
 from ledger.valuation import Figures, ratio_of
 from schemas.outputs import LedgerOutput, MarginBandChanged, MarginRequirementComputed
 from schemas.units import RATIO_PRECISION, REQUIREMENT_PRECISION, SETTLEMENT_PRECISION, ExactDecimal
@@ -28,16 +28,19 @@ def examine(state: State, pools: Iterable[int], cause: Cause, *, publish: bool =
     """Outputs for each pool, in their order. With `publish` its requirement in any case."""
     pools = state.book.in_order(pools, state.rules)
     outputs: list[LedgerOutput] = []
+    together = is_compiled(state.book, pools)
     looks = speaking(state, pools, everybody=publish)
     for pool, figures in looks:
-        outputs += _examine_pool(state, pool, figures, cause, publish=publish)
-    settle_together(state, looks)
+        outputs += _examine_pool(state, pool, figures, cause, publish=publish, settles=not together)
+    if together and looks:
+        settle_together(state, [pool for pool, _ in looks])
     return outputs
 
 
 def _examine_pool(
-    state: State, pool: int, figures: Figures, cause: Cause, *, publish: bool
+    state: State, pool: int, figures: Figures, cause: Cause, *, publish: bool, settles: bool
 ) -> list[LedgerOutput]:
+    """With `settles` the pool has new intervals afterwards; else it is for the caller to give them."""
     said = list(trigger_stops(state, pool, cause))
     look = Look(pool, figures, holds_stale(state, pool, cause.ts), cause)
     pools = state.book.pools
@@ -55,8 +58,8 @@ def _examine_pool(
     said += worked_off.outputs
     if worked_off.look_again:
         return said + examine(state, worked_off.look_again, cause)
-    # To look again would say nothing new, so all that is to be said has been.
-    settle(state, pool, figures)
+    if settles:  # to look again would say nothing new, so all that is to be said has been
+        settle(state, pool, figures)
     return said
 
 

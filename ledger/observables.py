@@ -174,7 +174,8 @@ KNOWN_STATE: Final = frozenset(
     "stops".split()
 )
 KNOWN_BOOK: Final = frozenset(
-    "accounts pools positions balances orders house is_indexed reserve compiles_from compiled_rules".split()
+    "accounts pools positions balances orders house is_indexed reserve compiles_from compiles_sets_from "
+    "compiled_rules".split()
 )
 KNOWN_FIELDS: Final[dict[type, str]] = {
     RiskParametersPublished: "type event_id ts version settlement_asset instruments collateral model bands "

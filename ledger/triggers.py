@@ -100,9 +100,14 @@ def wake(book: Book, pool: int) -> None:
                 holdings.intervals[holdings.item[row]].wake(holdings.slot[row])
 
 
+def is_compiled(book: Book, pools: Sequence[int]) -> bool:
+    """Whether the compiled index is to settle these pools together."""
+    return book.is_indexed and book.compiles(pools)
+
+
 def speaking(state: State, pools: list[int], *, everybody: bool) -> list[tuple[int, Figures]]:
     """The pools with their figures; unless `everybody`, without such as certainly have nothing to say."""
-    if everybody or not pools or not _is_compiled(state.book):
+    if everybody or not is_compiled(state.book, pools):
         figures = evaluate(state.book, state.market, state.rules, pools)
         return list(zip(pools, figures, strict=True))
     from ledger.compiled_index import settle_silent  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
@@ -110,26 +115,18 @@ def speaking(state: State, pools: list[int], *, everybody: bool) -> list[tuple[i
     return settle_silent(state, pools)
 
 
-def _is_compiled(book: Book) -> bool:
-    return book.is_indexed and len(book.pools) >= book.compiles_from
+def settle_together(state: State, pools: Sequence[int]) -> None:
+    """All is said of these pools, and most are settled by the compiled index, at once."""
+    from ledger.compiled_index import settle_silent  # noqa: PLC0415
 
-
-def settle_together(state: State, looks: Sequence[tuple[int, Figures]]) -> None:
-    """All is said of these pools: in a large book most are settled by the compiled index, at once."""
-    if looks and _is_compiled(state.book):
-        from ledger.compiled_index import settle_silent  # noqa: PLC0415
-
-        for pool, figures in settle_silent(state, [pool for pool, _ in looks]):
-            _settle(state, pool, figures)
+    for pool, figures in settle_silent(state, pools):
+        settle(state, pool, figures)
 
 
 def settle(state: State, pool: int, figures: Figures) -> None:
     """Nothing is left to say of a pool with these figures: find the prices between which that stays so."""
-    if state.book.is_indexed and not _is_compiled(state.book):
-        _settle(state, pool, figures)
-
-
-def _settle(state: State, pool: int, figures: Figures) -> None:
+    if not state.book.is_indexed:
+        return
     looked = Looked.at(state, pool, figures)
     stakes = [*_position_stakes(looked), *_collateral_stakes(looked)]
     unit, reserve = _unit(looked, stakes, rooms_of(looked))

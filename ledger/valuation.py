@@ -36,7 +36,7 @@ class Figures(NamedTuple):
 def evaluate(book: Book, market: Market, rules: Rulebook, pools: Iterable[int]) -> list[Figures]:
     """The figures of each pool in its account's mode, from scratch; of many, by the compiled kernel."""
     pools = list(pools)
-    if len(pools) >= book.compiles_from:
+    if book.compiles(pools):
         # Only now: it takes longer to load than all else, and on a new machine it is compiled first.
         from ledger.compiled import evaluate_many  # noqa: PLC0415
 

@@ -33,6 +33,7 @@ from processors.kafka.journal import KafkaJournal
 from processors.kafka.knock import until_let_in
 from processors.kafka.membership import Membership, MembershipTerms
 from processors.kafka.topics import JOURNAL, check
+from processors.kernel_cache import keep_kernels_apart
 from processors.ownership import FixedOwnership, Ownership, format_shards, parse_shards
 from processors.readiness import Readiness
 from processors.services import LedgerService
@@ -83,6 +84,7 @@ class Worker(faust.Worker):
 
 def create_app(context: WorkerContext) -> faust.App:
     """The application of these settings. Nothing is connected before it starts."""
+    keep_kernels_apart()  # whoever starts it, and however
     settings = context.settings
     agents = sorted(set(settings.roles) - {LEDGER_ROLE})
     app = _bare_app(context, agents)

@@ -50,6 +50,23 @@ def margin_ledger_bench(*arguments: str) -> Result:
     return CliRunner().invoke(main, ("bench", *arguments), env={"COLUMNS": "120"})
 
 
+# --- the plot
+
+
+def test_a_plot_says_how_many_ticks_there_are_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "QUICK", Sizes(accounts=10, events=1, seconds=1))
+    result = margin_ledger_bench("--quick", "--plot")
+    assert result.exit_code == 0, result.output
+    assert "ticks/s by accounts" in result.stdout
+    [row] = [line.split() for line in result.stdout.splitlines() if "1,000 " in line and "│" in line[:1]]
+    rates = [float(cell.replace(",", "")) for cell in row if cell not in {"│", "1,000"}]
+    assert len(rates) == len([rate for rate in rates if rate > 0]) == 3
+
+
+def test_a_plot_is_no_json() -> None:
+    assert margin_ledger_bench("--plot", "--json").exit_code == 2
+
+
 # --- the command
 
 

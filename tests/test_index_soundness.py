@@ -66,7 +66,8 @@ class Pool:
 
     def __init__(self, words: Event, *, compiled: bool) -> None:
         self.state: State = World(words).state
-        self.state.book.compiles_from = 0 if compiled else 10**9
+        book = self.state.book
+        book.compiles_from, book.compiles_sets_from = (0 if compiled else 10**9), 0
         self.number = self.state.book.accounts.pool[self.state.open_account("ann")]
 
     def hold(self, contract: int, lots: int, price: int) -> None:

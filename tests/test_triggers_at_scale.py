@@ -135,7 +135,7 @@ def test_so_they_do_under_another_margin_model(kind: str) -> None:
 
 
 def compare(load: Load, state: State, comparisons: int) -> None:
-    state.book.compiles_from = 0
+    state.book.compiles_from = state.book.compiles_sets_from = 0
     dice, observer, spoken, ticks = Random(1), Observer(state), 0, 0
     while observer.compared < comparisons:
         for tick in load.ticks(1_000, TS):

@@ -22,7 +22,7 @@ class Twins:
         self.indexed, self.plain = State(), State()
         self.plain.book.is_indexed = False
         if compiled:  # as in a large book
-            self.indexed.book.compiles_from = 0
+            self.indexed.book.compiles_from = self.indexed.book.compiles_sets_from = 0
         self.compared = 0  # holders of what a tick was about, over all ticks: looked at by the plain one
 
     def tell(self, event: Event) -> list[Output]:

@@ -17,5 +17,6 @@ multiplied, and such a pool is left to the plain code.
 numba takes a while to load, and longer to compile on a machine that has no cache yet. So nothing imports
 these files but `ledger.compiled` and what belongs to it, and only for a book that is large enough to pay for
 it. Its cache notices that the file of a function has changed, not that another has which the function calls:
-whoever works on these files, or on `ledger.caution`, says `make clean` before a test counts.
+so commands keep a cache for each version of the sources (`processors.kernel_cache`), and whoever works on
+these files, or on `ledger.caution`, says `make clean` before a test counts.
 """

@@ -13,20 +13,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ledger.book import AWAKE
 from ledger.engine import apply
 from ledger.state import State
-from ledger.triggers import speaking
-from processors.bench.large_book import POSITIONS, large_book
-from processors.bench.load import Load
+from processors.bench.large_book import POSITIONS
+from processors.bench.many_pools import ManyPools, evaluate_compiled, seconds_of_sweeps
 from processors.bench.rows import Figure
 from processors.bench.vectorised import evaluate_vectorised
-from processors.bench.workbench import FLOW_TS, OPENING_TS, Workbench
+from processors.bench.workbench import FLOW_TS, Workbench
 from processors.garbage import spare_what_is_there
 from schemas.events import MarkPrice
 from schemas.outputs import LiquidationTriggered
@@ -48,10 +45,10 @@ def sweep(bench: Workbench) -> Figure:
     state = _book(bench, bench.sizes.accounts * _POOLS_PER_ACCOUNT).state
     state.book.accounts.mode.array[:] = 1  # the netting model decides for all
     pools = np.arange(len(state.book.pools))
-    _evaluate(state, pools[:10])
+    evaluate_compiled(state, pools[:10])
     with bench.show("sweep: the kernel and numpy", None):
         began = time.perf_counter()
-        _evaluate(state, pools)
+        evaluate_compiled(state, pools)
         compiled = time.perf_counter() - began
         began = time.perf_counter()
         evaluate_vectorised(state, POSITIONS)
@@ -73,13 +70,13 @@ def _ticks(bench: Workbench, name: str, pools: int) -> Figure:
     book = _book(bench, pools)
     ticks = list(book.load.ticks(_TICKS, FLOW_TS))
     with bench.show(f"{name}: with the index", None):
-        settled, said = _settle_all(book.state), 0
+        settled, said = book.settle(), 0
         began = time.perf_counter()
         for tick in ticks:
             said += len(apply(book.state, tick))
         indexed = len(ticks) / (time.perf_counter() - began)
     with bench.show(f"{name}: sweeping", None):
-        swept = _SWEPT / sum(_sweep_seconds(book.state, ticks[:_SWEPT]))
+        swept = _SWEPT / sum(seconds_of_sweeps(book.state, ticks[:_SWEPT]))
     bench.notes.append(
         f"{name}: {pools:,} pools, {settled:,} of them quiet at the beginning; {said:,} outputs at "
         f"{len(ticks):,} ticks"
@@ -92,7 +89,7 @@ def crash(bench: Workbench) -> Figure:
     book = _book(bench, bench.sizes.accounts * _POOLS_PER_ACCOUNT // _FEWER)
     ticks = _falling(book, bench.sizes.events // _CRASH_TICKS_PART)
     with bench.show("crash: with the index", None):
-        _settle_all(book.state)
+        book.settle()
         spare_what_is_there()  # as a worker does
         taken, liquidated = [], 0
         for tick in ticks:
@@ -137,11 +134,11 @@ def memory(bench: Workbench) -> Figure:
 
 def print_memory(pools: int) -> None:
     """Make a book, give every pool its intervals, and print the bytes that it took, per pool and position."""
-    _settle_all(_Book(1_000).state)  # the compiler's own memory is no book's
+    ManyPools(1_000).settle()  # the compiler's own memory is no book's
     gc.collect()
     before = _resident()
-    book = _Book(pools)
-    _settle_all(book.state)
+    book = ManyPools(pools)
+    book.settle()
     gc.collect()
     positions, taken = book.state.book.positions, _resident() - before
     columns = sum(column.array.nbytes for column in positions.columns().values())
@@ -150,52 +147,13 @@ def print_memory(pools: int) -> None:
     print(json.dumps({"pool": taken / pools, "columns": columns / rows, "index": index / rows}))
 
 
-class _Book:
-    """A large book, and the load that its prices go on with."""
-
-    def __init__(self, pools: int) -> None:
-        self.load = Load(accounts=0)
-        self.state = large_book(self.load, pools, OPENING_TS)
-        self.state.book.compiles_from = 0
-        book = self.state.book
-        found = _evaluate(self.state, np.arange(pools))
-        book.pools.published_equity.load(found.equity.astype("<i8").tobytes())
-        book.pools.published_requirement.load(found.requirement.astype("<i8").tobytes())
-
-
-def _book(bench: Workbench, pools: int) -> _Book:
+def _book(bench: Workbench, pools: int) -> ManyPools:
     """A new one for each row, for ticks change it."""
     with bench.show(f"a book of {pools:,} pools", None):
-        return _Book(pools)
+        return ManyPools(pools)
 
 
-def _evaluate(state: State, pools: NDArray[np.int64]) -> Any:
-    # Only where it is measured: the command line must not wait for a compiler.
-    from ledger.compiled import evaluate_columns  # noqa: PLC0415
-
-    return evaluate_columns(state.book, state.market, state.rules, pools)
-
-
-def _settle_all(state: State) -> int:
-    """Give every pool its intervals, as the first ticks after a start do; how many have them."""
-    pools = range(len(state.book.pools))
-    for start in range(0, len(pools), _CHUNK):
-        speaking(state, list(pools[start : start + _CHUNK]), everybody=False)
-    return int((state.book.reserve.used() != AWAKE).sum())
-
-
-def _sweep_seconds(state: State, ticks: Sequence[MarkPrice]) -> list[float]:
-    """How long it takes to evaluate all holders at each tick."""
-    taken, rules, positions = [], state.rules, state.book.positions
-    for tick in ticks:
-        began = time.perf_counter()
-        rows = positions.holders[rules.contract(tick.symbol)].used()
-        _evaluate(state, positions.pool.array[rows].astype(np.int64))
-        taken.append(time.perf_counter() - began)
-    return taken
-
-
-def _falling(book: _Book, count: int) -> list[MarkPrice]:
+def _falling(book: ManyPools, count: int) -> list[MarkPrice]:
     """Ticks in the usual mix, every instrument on a straight way down."""
     symbols = [tick.symbol for tick in book.load.ticks(count, FLOW_TS)]
     total = {symbol: symbols.count(symbol) for symbol in set(symbols)}

@@ -15,12 +15,14 @@ from processors.cli.process import process
 from processors.cli.run import run
 from processors.cli.topics import topics
 from processors.cli.what_if import what_if_command
+from processors.kernel_cache import keep_kernels_apart
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="margin-ledger")
 def main() -> None:
     """An exact, replayable ledger of portfolio margin."""
+    keep_kernels_apart()
 
 
 for command in (

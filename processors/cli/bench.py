@@ -10,6 +10,7 @@ import click
 from rich.table import Table
 
 from processors.bench.catalogue import NAMES, chosen, measure
+from processors.bench.curve import Point, ticks_by_accounts
 from processors.bench.rows import Row, Skipped
 from processors.bench.workbench import FULL, QUICK, workbench
 from processors.cli.console import (
@@ -23,8 +24,11 @@ from processors.cli.console import (
     progress_bar,
     read_settings,
 )
+from processors.cli.plots import plot_powers
 from processors.kafka.addresses import addresses, is_loopback
 from processors.kafka.cluster import Cluster, cluster_from
+
+_MANY = 10  # a second: more need no decimals
 
 
 @click.command(epilog=f"Rows: {', '.join(NAMES)}.")
@@ -32,27 +36,38 @@ from processors.kafka.cluster import Cluster, cluster_from
 @brokers_option
 @click.option("--allow-remote", is_flag=True, help="Load a broker that is not on this machine.")
 @click.option("--quick", is_flag=True, help="Less work: the rows that need no broker take about a minute.")
+@click.option("--plot", "plotted", is_flag=True, help="Ticks a second against accounts, as a plot.")
 @json_option
 def bench(
-    names: tuple[str, ...], brokers: str | None, allow_remote: bool, quick: bool, as_json: bool
+    names: tuple[str, ...],
+    brokers: str | None,
+    allow_remote: bool,
+    quick: bool,
+    plotted: bool,
+    as_json: bool,
 ) -> None:
     """Measure how fast this machine is at it, each figure beside its yardstick in the same run.
 
     All rows, or those named; `pipeline` and `latency` name several. Rows that need a broker make topics of
     their own there and delete them afterwards; it should have nothing else to do meanwhile.
     """
+    if plotted and as_json:
+        raise click.UsageError("--plot is to be looked at; with --json the rows say the same as figures")
     try:
-        benchmarks = chosen(names)
+        benchmarks = [] if plotted and not names else chosen(names)
     except KeyError as unknown:
         raise click.BadParameter(f"no row is called {unknown}; there are {', '.join(NAMES)}") from None
     with ledger_errors(), _quiet_client():
         cluster = None if brokers is None else _cluster(brokers, allow_remote=allow_remote)
         with workbench(QUICK if quick else FULL, progress_bar, cluster) as run:
             rows = list(measure(run, benchmarks))
+            points = ticks_by_accounts(run) if plotted else []
     if as_json:
         print_json([row.to_plain() for row in rows])
     else:
         _show(rows)
+    if points:
+        _plot(points)
     for note in run.notes:
         err.print(note, markup=False, soft_wrap=True)
 
@@ -93,6 +108,21 @@ def _show(rows: list[Row | Skipped]) -> None:
         out.print(table)
     for line in lines:
         out.print(line, markup=False, soft_wrap=True)
+
+
+def _plot(points: list[Point]) -> None:
+    """The curves, and the figures that they are drawn from."""
+    ways = ("indexed", "swept", "plain")
+    curves = {way[0]: [(point.accounts, getattr(point, way)) for point in points] for way in ways}
+    plot_powers(out, "ticks/s by accounts: i with the index, s swept, p plain Python", curves)
+    table = Table("accounts", "with the index", "compiled sweep", "plain Python", title="Ticks a second")
+    for point in points:
+        table.add_row(f"{point.accounts:,}", *(_rate(getattr(point, way)) for way in ways))
+    out.print(table)
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.0f}" if per_second >= _MANY else f"{per_second:.2g}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:

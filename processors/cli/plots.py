@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from math import ceil, floor, log10
 from typing import Any, Final
 
 import plotext
@@ -38,6 +39,23 @@ def plot_together(console: Console, title: str, curves: Mapping[str, Points]) ->
     _finish(console, figure, times, _extremes(list(curves.values())))
 
 
+def plot_powers(console: Console, title: str, curves: Mapping[str, Points]) -> None:
+    """Draw several curves, each with a character that is its name; both axes are logarithmic."""
+    figure = _figure(console, title)
+    for letter, points in curves.items():
+        places = [(log10(x), log10(y)) for x, y in points]
+        figure.draw(figure.signal(*map(list, zip(*places, strict=True)), marker=letter).lines())
+    for axis, numbers in (("x", _powers(curves, 0)), ("y", _powers(curves, 1))):
+        figure.ruler(axis).ticks(numbers, [f"{10**number:9,d}" for number in numbers])
+    _print(console, figure)
+
+
+def _powers(curves: Mapping[str, Points], place: int) -> list[int]:
+    """The exponents of the powers of ten that lie in the range of the points."""
+    logs = [log10(point[place]) for points in curves.values() for point in points]
+    return list(range(ceil(min(logs)), floor(max(logs)) + 1))
+
+
 def _figure(console: Console, title: str) -> Any:
     plotext.terminal.limit(width=False, height=False)
     figure: Any = plotext.figure
@@ -51,6 +69,10 @@ def _figure(console: Console, title: str) -> Any:
 def _finish(console: Console, figure: Any, times: Sequence[int], levels: Sequence[float]) -> None:
     figure.ruler("x").ticks(*_ticks(times))
     figure.ruler("y").ticks(list(levels), [f"{level:9,.5g}" for level in levels])
+    _print(console, figure)
+
+
+def _print(console: Console, figure: Any) -> None:
     drawn: str = figure.build().string(colorless=not console.is_terminal)
     console.print(Text.from_ansi(drawn.rstrip("\n")), soft_wrap=True)
 
