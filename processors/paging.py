@@ -26,12 +26,14 @@ from schemas.wire import decode, excerpt
 class PageLimits:
     """A page closes at whichever is reached first, but always takes one entry.
 
-    `linger_ms` counts from the first entry; with 0 a page closes as soon as nothing is left to take.
+    Times count from the first entry: with nothing left to take a page waits `wait_ms` for more, and with more
+    coming all the time it closes after `linger_ms`; with 0 as soon as nothing is left, and not before.
     """
 
     entries: int = 5_000
     size_bytes: int = 512 * 1024
     linger_ms: int = 20
+    wait_ms: int = 5
 
 
 class Divergence(RuntimeError):

@@ -76,13 +76,14 @@ class Settings(ClusterSettings):
     page_entries: Annotated[int, Field(ge=1, le=100_000)] = 5_000
     page_bytes: Annotated[int, Field(ge=1, le=16 * 1024 * 1024)] = 512 * 1024
     page_linger_ms: Annotated[int, Field(ge=0, le=60_000)] = 20
+    page_wait_ms: Annotated[int, Field(ge=0, le=60_000)] = 5
     snapshot_every: Annotated[int, Field(ge=1)] = 100_000
     max_ahead_ms: Annotated[int, Field(ge=0)] = 60_000
     poll_ms: Annotated[int, Field(ge=1, le=60_000)] = 50
 
     def shard_options(self) -> ShardOptions:
         """The options of a shard."""
-        limits = PageLimits(self.page_entries, self.page_bytes, self.page_linger_ms)
+        limits = PageLimits(self.page_entries, self.page_bytes, self.page_linger_ms, self.page_wait_ms)
         return ShardOptions(limits=limits, snapshot_every=self.snapshot_every, max_ahead_ms=self.max_ahead_ms)
 
 

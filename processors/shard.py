@@ -105,7 +105,8 @@ class Shard:
         """Take inputs until the page is full, its time is up, or (after waiting for more) none are left."""
         # By a clock that is never set: a page must not stay open for as long as one was put back.
         clock = asyncio.get_running_loop().time
-        linger_s, deadline = self._options.limits.linger_ms / 1000, 0.0
+        linger_s, began = self._options.limits.linger_ms / 1000, 0.0
+        wait_s = min(self._options.limits.wait_ms / 1000, linger_s)
         # While there is enough of one read, all that is taken was seen before the ends were asked for.
         if self._is_dry or self._merge.runs_low(self._options.buffer // 2):
             await self._fill()
@@ -114,14 +115,14 @@ class Shard:
             self._is_dry = arrival is None
             now = clock()
             if arrival is not None:
-                deadline = deadline or now + linger_s
+                began = began or now
                 self._take(builder, arrival)
-            elif linger_s and now < deadline:
-                await asyncio.sleep(deadline - now)
+            elif now < began + wait_s:
+                await asyncio.sleep(began + wait_s - now)
                 await self._fill()
             else:
                 return
-            if linger_s and now >= deadline:
+            if linger_s and now >= began + linger_s:
                 return
 
     def _take(self, builder: PageBuilder, arrival: Arrival) -> None:

@@ -351,7 +351,8 @@ async def test_a_page_waits_for_more_inputs_until_its_time_is_up(tmp_path: Path)
     folder = ledger_of(tmp_path, random_history(1, 3))
     journal = SqliteJournal.open(folder)
     late = [{"type": "account_opened", "event_id": "late", "ts": START + 99, "account_id": "eve"}]
-    shard = Shard(_Delivers(journal, folder, late), 0, ShardOptions(PageLimits(linger_ms=500)))
+    options = ShardOptions(PageLimits(linger_ms=500, wait_ms=500))
+    shard = Shard(_Delivers(journal, folder, late), 0, options)
     await shard.recover()
     closed = await shard.step()
     assert closed is not None
