@@ -131,7 +131,7 @@ class Book:
         self.positions = Positions()
         self.balances = Balances()
         self.orders = OpenOrders()
-        # Both are about the index (ledger.triggers), which is derived and so in no snapshot.
+        # About the index (ledger.triggers) and the kernel, which are derived and so in no snapshot.
         self.is_indexed = True  # without it every holder is looked at on every tick, which says the same
         # Per pool, as far as it goes: what payments may still move before the next look, or AWAKE.
         self.reserve = Column("i8", AWAKE)
@@ -221,11 +221,10 @@ class Book:
         """Whether the pool has neither a position nor an open order."""
         return self.is_flat(pool) and not self.orders.of(pool)
 
-    def hush(self, pools: Iterable[int], reserve: int = 0) -> None:
-        """These pools have intervals from now on, and so much room (settlement units) for payments."""
+    def hush(self, pool: int, reserve: int) -> None:
+        """The pool has intervals from now on, and so much room (settlement units) for payments."""
         self.reserve.cover(len(self.pools))
-        for pool in pools:
-            self.reserve[pool] = reserve
+        self.reserve[pool] = reserve
 
     def spend_each(self, pools: Sequence[int], payments: Sequence[int]) -> list[int]:
         """Take payments from the rooms of different pools; those that have no room, in the same order."""

@@ -133,7 +133,7 @@ def settle(state: State, pool: int, figures: Figures) -> None:
     if unit == 0.0:
         wake(state.book, pool)
         return
-    state.book.hush([pool], reserve)
+    state.book.hush(pool, reserve)
     _narrow(stakes, unit, price_limits_of(looked))
 
 

@@ -18,7 +18,6 @@ from processors.bench.workbench import FLOW_TS, Workbench
 from schemas.events import MarkPrice
 
 _FEWEST: Final = 1_000
-_POOLS_PER_ACCOUNT: Final = 100  # of the other rows' accounts: a million
 _TICKS: Final = 10_000
 _SWEPT: Final = 100
 _PATIENCE_S: Final = 5
@@ -36,7 +35,7 @@ class Point(NamedTuple):
 def ticks_by_accounts(bench: Workbench) -> list[Point]:
     """From a thousand accounts to a million (to a hundred thousand in a quick run), ten times more each."""
     accounts, points = _FEWEST, []
-    while accounts <= bench.sizes.accounts * _POOLS_PER_ACCOUNT:
+    while accounts <= bench.sizes.pools:
         with bench.show(f"plot: {accounts:,} accounts", None):
             points.append(_point(accounts))
         accounts *= 10

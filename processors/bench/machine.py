@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from processors.bench.rows import CannotMeasure
@@ -126,6 +127,11 @@ def run_worker(
                 worker.stop()
                 break
         return worker.finish().cpu_seconds
+
+
+def resident_bytes() -> int:
+    """Bytes of this process that are in memory."""
+    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * resource.getpagesize()
 
 
 def _pin(pid: int, where: Cores) -> None:

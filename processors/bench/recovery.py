@@ -13,7 +13,7 @@ from typing import Final
 from processors.bench.bare import pages as bare
 from processors.bench.large_book import large_book, publish, remember_trades
 from processors.bench.load import Load
-from processors.bench.machine import Child
+from processors.bench.machine import Child, resident_bytes
 from processors.bench.rows import Figure
 from processors.bench.timing import median_seconds
 from processors.bench.workbench import FLOW_TS, OPENING_TS, Workbench, in_batches
@@ -22,15 +22,13 @@ from processors.shard import Shard, ShardOptions, load_newest_snapshot
 from processors.sqlite import SqliteJournal
 
 _SHARD: Final = 0
-_POOLS_PER_ACCOUNT: Final = 100  # of the other rows' accounts: a million
 _EVENTS_TO_REDO: Final = 100_000
 _NO_SNAPSHOTS: Final = 10**9
-_MEMORY_PAGE_BYTES: Final = 4_096
 
 
 def recover(bench: Workbench) -> Figure:
     """Milliseconds from a snapshot and the pages after it to the state, and to read the same bytes."""
-    folder, pools = bench.folder / "interrupted", bench.sizes.accounts * _POOLS_PER_ACCOUNT
+    folder, pools = bench.folder / "interrupted", bench.sizes.pools
     with bench.show(f"recover: making a ledger of {pools:,} pools to interrupt", None):
         entries = asyncio.run(_interrupt(folder, pools, bench))
     with bench.show("recover: recovering", None):
@@ -81,20 +79,15 @@ async def _interrupt(folder: Path, pools: int, bench: Workbench) -> int:
 def print_recovery(folder: str) -> None:
     """Recover a ledger; print the seconds of that, of its snapshot alone, and the bytes of memory taken."""
     gc.collect()
-    before, journal = _resident(), SqliteJournal.open(Path(folder))
+    before, journal = resident_bytes(), SqliteJournal.open(Path(folder))
     with closing(journal):
         shard, began = Shard(journal, _SHARD), time.perf_counter()
         asyncio.run(shard.recover())
         seconds = time.perf_counter() - began
         gc.collect()
-        memory = _resident() - before
+        memory = resident_bytes() - before
         del shard
         began = time.perf_counter()
         asyncio.run(load_newest_snapshot(journal, _SHARD))
         snapshot = time.perf_counter() - began
     print(json.dumps({"all": seconds, "snapshot": snapshot, "memory": memory}))
-
-
-def _resident() -> int:
-    """Bytes of this process that are in memory."""
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * _MEMORY_PAGE_BYTES

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -20,6 +19,7 @@ import numpy as np
 from ledger.engine import apply
 from ledger.state import State
 from processors.bench.large_book import POSITIONS
+from processors.bench.machine import resident_bytes
 from processors.bench.many_pools import ManyPools, evaluate_compiled, seconds_of_sweeps
 from processors.bench.rows import Figure
 from processors.bench.vectorised import evaluate_vectorised
@@ -29,7 +29,6 @@ from schemas.events import MarkPrice
 from schemas.outputs import LiquidationTriggered
 from schemas.units import ExactDecimal
 
-_POOLS_PER_ACCOUNT: Final = 100  # of the other rows' accounts: a million
 _FEWER: Final = 10
 _TICKS: Final = 20_000
 _SWEPT: Final = 100
@@ -37,12 +36,11 @@ _CRASH_TICKS_PART: Final = 4  # of the other rows' events: 50,000 in ten minutes
 _FALL_PERCENT: Final = 15
 _PAGE_INTERVAL_MS: Final = 20
 _CHUNK: Final = 20_000
-_PAGE_BYTES: Final = 4_096
 
 
 def sweep(bench: Workbench) -> Figure:
     """Pools a second that the kernel evaluates, and that numpy does."""
-    state = _book(bench, bench.sizes.accounts * _POOLS_PER_ACCOUNT).state
+    state = _book(bench, bench.sizes.pools).state
     state.book.accounts.mode.array[:] = 1  # the netting model decides for all
     pools = np.arange(len(state.book.pools))
     evaluate_compiled(state, pools[:10])
@@ -58,12 +56,12 @@ def sweep(bench: Workbench) -> Figure:
 
 def ticks_of_many(bench: Workbench) -> Figure:
     """Ticks a second over a million pools, and of a sweep."""
-    return _ticks(bench, "ticks-1m", bench.sizes.accounts * _POOLS_PER_ACCOUNT)
+    return _ticks(bench, "ticks-1m", bench.sizes.pools)
 
 
 def ticks_of_fewer(bench: Workbench) -> Figure:
     """Ticks a second over a hundred thousand pools, and of a sweep."""
-    return _ticks(bench, "ticks-100k", bench.sizes.accounts * _POOLS_PER_ACCOUNT // _FEWER)
+    return _ticks(bench, "ticks-100k", bench.sizes.pools // _FEWER)
 
 
 def _ticks(bench: Workbench, name: str, pools: int) -> Figure:
@@ -86,7 +84,7 @@ def _ticks(bench: Workbench, name: str, pools: int) -> Figure:
 
 def crash(bench: Workbench) -> Figure:
     """Milliseconds from a tick to the liquidations that it causes, the 99th percentile; and of a sweep."""
-    book = _book(bench, bench.sizes.accounts * _POOLS_PER_ACCOUNT // _FEWER)
+    book = _book(bench, bench.sizes.pools // _FEWER)
     ticks = _falling(book, bench.sizes.events // _CRASH_TICKS_PART)
     with bench.show("crash: with the index", None):
         book.settle()
@@ -120,7 +118,7 @@ def _seconds_of(state: State, tick: MarkPrice) -> float:
 
 def memory(bench: Workbench) -> Figure:
     """Bytes of memory per pool of eight positions, its intervals included: of a process of its own."""
-    pools = bench.sizes.accounts * _POOLS_PER_ACCOUNT
+    pools = bench.sizes.pools
     with bench.show(f"memory: a book of {pools:,} pools with its index", None):
         code = f"from processors.bench.ticks import print_memory; print_memory({pools})"
         command = [sys.executable, "-c", code]
@@ -136,11 +134,11 @@ def print_memory(pools: int) -> None:
     """Make a book, give every pool its intervals, and print the bytes that it took, per pool and position."""
     ManyPools(1_000).settle()  # the compiler's own memory is no book's
     gc.collect()
-    before = _resident()
+    before = resident_bytes()
     book = ManyPools(pools)
     book.settle()
     gc.collect()
-    positions, taken = book.state.book.positions, _resident() - before
+    positions, taken = book.state.book.positions, resident_bytes() - before
     columns = sum(column.array.nbytes for column in positions.columns().values())
     index = positions.table.lower.nbytes + positions.table.upper.nbytes
     rows = POSITIONS * pools
@@ -171,8 +169,3 @@ def _falling(book: ManyPools, count: int) -> list[MarkPrice]:
 
 def _percentile(taken: Sequence[float]) -> float:
     return float(np.quantile(taken, 0.99)) if taken else 0.0
-
-
-def _resident() -> int:
-    """Bytes of this process that are in memory."""
-    return int(Path("/proc/self/statm").read_text("ascii").split()[1]) * _PAGE_BYTES

@@ -21,6 +21,7 @@ Show = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]
 # Long ago, so that nothing is refused for being ahead of the clock.
 OPENING_TS: Final = 1_760_000_000_000
 FLOW_TS: Final = OPENING_TS + 60_000
+_POOLS_PER_ACCOUNT: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,11 @@ class Sizes:
     accounts: int
     events: int
     seconds: float
+
+    @property
+    def pools(self) -> int:
+        """Of the rows that take a large book: a million in a full run."""
+        return self.accounts * _POOLS_PER_ACCOUNT
 
 
 FULL: Final = Sizes(accounts=10_000, events=200_000, seconds=60)

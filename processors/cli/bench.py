@@ -35,7 +35,7 @@ _MANY = 10  # a second: more need no decimals
 @click.argument("names", nargs=-1, metavar="[NAME...]")
 @brokers_option
 @click.option("--allow-remote", is_flag=True, help="Load a broker that is not on this machine.")
-@click.option("--quick", is_flag=True, help="Less work: the rows that need no broker take about a minute.")
+@click.option("--quick", is_flag=True, help="Less work: rows that need no broker take less than a minute.")
 @click.option("--plot", "plotted", is_flag=True, help="Ticks a second against accounts, as a plot.")
 @json_option
 def bench(
