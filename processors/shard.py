@@ -66,6 +66,7 @@ class Shard:
         self._since_snapshot = 0
         self._saving: asyncio.Task[None] | None = None  # a snapshot, while pages go on
         self._is_dry = True  # the merge had nothing to give when it was last asked
+        self._halt: Halted | None = None  # why nothing more can be read
 
     async def recover(self) -> None:
         """Fence older writers, then rebuild the state: newest good snapshot, and the pages after it."""
@@ -117,6 +118,9 @@ class Shard:
             if arrival is not None:
                 began = began or now
                 self._take(builder, arrival)
+            elif self._halt is not None:
+                self._end(builder, self._halt)
+                return
             elif now < began + wait_s:
                 await asyncio.sleep(began + wait_s - now)
                 await self._fill()
@@ -136,6 +140,11 @@ class Shard:
                 f"shard {self.number}: page {self.tail.number + 1}: {topic}/{partition} offset {offset} "
                 f"cannot be applied: {error!r}"
             ) from error
+
+    def _end(self, builder: PageBuilder, halt: Halted) -> None:
+        """Halt where nothing more can be read; what was taken before has its page first."""
+        if not builder.entries:
+            raise Halted(f"shard {self.number}: after page {self.tail.number}: {halt}") from halt
 
     async def save_snapshot(self) -> None:
         """Keep the state after the last page, so that the next recovery is short; at the end it is whole."""
@@ -267,14 +276,17 @@ class Shard:
         return dict(sorted((sources | resume).items()))
 
     async def _fill(self) -> None:
-        """Read ahead of every source that is running low."""
+        """Read ahead of every source that is running low, until that is not possible any more."""
+        if self._halt is not None:
+            return
         positions = self._merge.wants(self._options.buffer)
         now_ms = self._options.clock_ms()
         try:
             skips = self._options.skips
             batches = await read_around(self._journal, positions, self._options.buffer, skips)
         except Halted as halt:
-            raise Halted(f"shard {self.number}: after page {self.tail.number}: {halt}") from halt
+            self._halt = halt
+            return
         for source, batch in batches.items():
             arrivals = [(record, self._edge.admit(record, now_ms)) for record in batch.records]
             self._merge.feed(source, arrivals, at_end=batch.at_end)

@@ -14,6 +14,7 @@ from ledger.pages import Page, Resume
 from logs import execute, ledger_of, published, run_shard, small_pages, verified
 from processors.cli import main
 from processors.journal import Batch, Halted, Source
+from processors.paging import PageLimits
 from processors.shard import Shard
 from processors.skipping import Skips, Span, parse_span
 from processors.sqlite import SqliteJournal
@@ -79,10 +80,10 @@ class Broken(SqliteJournal):
         return found
 
 
-async def work(folder: Path, skips: Skips) -> None:
+async def work(folder: Path, skips: Skips, **options: Any) -> None:
     journal = Broken.open(folder)
     try:
-        shard = Shard(journal, 0, small_pages(skips=skips))
+        shard = Shard(journal, 0, small_pages(skips=skips, **options))
         await shard.recover()
         while await shard.step():
             pass
@@ -99,6 +100,14 @@ async def test_what_cannot_be_read_is_passed_over_and_what_follows_is_applied(tm
     assert (offset, body["reason"], body["detail"], body["excerpt"]) == (1, "skipped", WHY, "")
     assert await mark(folder) == 800_000
     assert (await verified(folder)).difference is None
+
+
+async def test_what_came_before_is_committed_even_when_a_page_was_open(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path / "ledger", prices("100000", "90000", "80000"))
+    with pytest.raises(Halted, match="after page 1: prices/0 offset 1 cannot be read"):
+        await work(folder, Skips(), limits=PageLimits(linger_ms=1_000, wait_ms=1))
+    [_genesis, page] = await pages_of(folder)
+    assert [(at.topic, at.offset) for at in page.coordinates()] == [("parameters", 0), ("prices", 0)]
 
 
 async def test_what_can_be_read_is_shown_in_the_dead_letter(tmp_path: Path) -> None:
