@@ -1,5 +1,6 @@
-# Needs Python 3.11 and make, nothing else. Everything is installed into $(VENV), at the versions of
-# constraints.txt, and only when something has changed. `make test PYTHON=python3.12 VENV=/tmp/v` also works.
+# Needs Python 3.11 and make, and for the fast core a C compiler; nothing else. Everything is installed into
+# $(VENV), at the versions of constraints.txt, and only when something has changed.
+# `make test PYTHON=python3.12 VENV=/tmp/v` also works, and so does `MARGIN_LEDGER_PLAIN=1 make run`.
 
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -9,8 +10,10 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --constraint constraints.txt --no-build-isolation
+# What pyproject.toml lists under a key: `$(call listed,dependencies)`.
+listed = $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))$(1))')
 # Folders are among the sources, so that a file taken away counts as a change too.
-SOURCES := $(shell find schemas ledger processors -name '__pycache__' -prune -o -print 2>/dev/null)
+SOURCES := $(shell find schemas ledger processors -name '__pycache__' -prune -o -print 2>/dev/null) setup.py
 LEFTOVERS := build margin_ledger.egg-info
 # `import ledger` must find what is installed, so Python is told not to look where it was started.
 PYTEST := PYTHONSAFEPATH=1 REQUIRE_INSTALLED=1 $(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
@@ -43,7 +46,7 @@ soak: $(VENV)/.tools ## The tests again: 5,000 examples a property, 1,000,000 po
 kafka: $(VENV)/.tools ## A Kafka broker on 127.0.0.1:9092, until Ctrl-C (needs Java 17 and Maven)
 	$(BIN)/python tests/broker/kafka_broker.py
 
-develop: $(VENV)/.tools ## An editable install, to work on the code; the next `make` undoes it
+develop: $(VENV)/.tools ## An editable install of plain Python, to work on the code; the next `make` undoes it
 	$(INSTALL) --no-deps --editable .
 	rm -rf $(LEFTOVERS) $(VENV)/.package
 
@@ -55,19 +58,23 @@ clean: ## Take away all that make has made
 $(VENV)/.python: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) install --constraint constraints.txt setuptools
+	@touch $@
+
+# What the package needs comes before it, because the core is compiled with the types of that.
+$(VENV)/.needed: $(VENV)/.python pyproject.toml
+	@echo "Installing what margin-ledger needs into $(VENV)"
+	@$(INSTALL) $(call listed,["build-system"]["requires"]) $(call listed,["project"]["dependencies"])
 	@touch $@
 
 # A plain, not an editable, install; a build folder left from before could bring deleted modules back.
-$(VENV)/.package: $(VENV)/.python pyproject.toml $(SOURCES)
-	@echo "Installing margin-ledger into $(VENV)"
+$(VENV)/.package: $(VENV)/.needed $(SOURCES)
+	@echo "Installing margin-ledger into $(VENV); to compile its core takes about a minute"
 	@rm -rf $(LEFTOVERS)
-	@$(INSTALL) .
+	@$(INSTALL) --no-deps .
 	@rm -rf $(LEFTOVERS)
 	@touch $@
 
-$(VENV)/.tools: $(VENV)/.python pyproject.toml | $(VENV)/.package
+$(VENV)/.tools: $(VENV)/.package
 	@echo "Installing the tools of the tests into $(VENV)"
-	@$(INSTALL) '.[test]'
-	@rm -rf $(LEFTOVERS)
+	@$(INSTALL) $(call listed,["project"]["optional-dependencies"]["test"])
 	@touch $@

@@ -7,6 +7,7 @@ product wraps; what is chosen is only the direction of the rounding.
 from __future__ import annotations
 
 import math
+from operator import truediv
 from typing import Final
 
 NEAREST_TOLERANCE: Final = 1e-12
@@ -23,6 +24,15 @@ def multiply_divide_truncate(a: int, b: int, c: int) -> int:
     product = a * b
     quotient = abs(product) // abs(c)
     return quotient if (product < 0) == (c < 0) else -quotient
+
+
+def quotient(a: int, b: int) -> float:
+    """The float nearest to `a / b`, for integers of any size.
+
+    Not `a / b`: compiled code would divide the floats nearest to a and b, which is not always the same.
+    """
+    nearest: float = truediv(a, b)
+    return nearest
 
 
 def rescale(units: int, precision: int, to: int) -> int:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import compress
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -122,24 +123,25 @@ class Held(NamedTuple):
         return Held(positions, [], [order for order in self.orders if order[0] == contract])
 
 
+@dataclass(eq=False)
 class Book:
     """Who holds what. Amounts are exact integers at the precision their asset or instrument declares."""
 
-    def __init__(self) -> None:
-        self.accounts = Accounts()
-        self.pools = Pools()
-        self.positions = Positions()
-        self.balances = Balances()
-        self.orders = OpenOrders()
-        # About the index (ledger.triggers) and the kernel, which are derived and so in no snapshot.
-        self.is_indexed = True  # without it every holder is looked at on every tick, which says the same
-        # Per pool, as far as it goes: what payments may still move before the next look, or AWAKE.
-        self.reserve = Column("i8", AWAKE)
-        # So many pools are worth the compiled kernel, which takes seconds to load where it never was.
-        self.compiles_from = 50_000
-        self.compiles_sets_from = 8  # of such a book; fewer are looked at sooner by the plain code
-        self.compiled_rules: object = None  # the rules as the kernel reads them (ledger.compiled)
-        self.house: defaultdict[tuple[str, str], int] = defaultdict(int)  # (ledger, asset or symbol)
+    accounts: Accounts = field(default_factory=Accounts)
+    pools: Pools = field(default_factory=Pools)
+    positions: Positions = field(default_factory=Positions)
+    balances: Balances = field(default_factory=Balances)
+    orders: OpenOrders = field(default_factory=OpenOrders)
+    # By (ledger, asset or symbol).
+    house: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    # About the index (ledger.triggers) and the kernel, which are derived and so in no snapshot.
+    is_indexed: bool = True  # without it every holder is looked at on every tick, which says the same
+    # Per pool, as far as it goes: what payments may still move before the next look, or AWAKE.
+    reserve: Column = field(default_factory=lambda: Column("i8", AWAKE))
+    # So many pools are worth the compiled kernel, which takes seconds to load where it never was.
+    compiles_from: int = 50_000
+    compiles_sets_from: int = 8  # of such a book; fewer are looked at sooner by the plain code
+    compiled_rules: Any = None  # the rules as the kernel reads them (ledger.compiled)
 
     def compiles(self, pools: Sequence[int]) -> bool:
         """Whether these pools are worth the compiled kernel: many pools, of a large book."""
@@ -225,6 +227,12 @@ class Book:
         """The pool has intervals from now on, and so much room (settlement units) for payments."""
         self.reserve.cover(len(self.pools))
         self.reserve[pool] = reserve
+
+    def awake(self) -> list[int]:
+        """The pools without intervals, in ascending order."""
+        self.reserve.cover(len(self.pools))
+        pools: list[int] = np.flatnonzero(self.reserve.used() == AWAKE).tolist()
+        return pools
 
     def spend_each(self, pools: Sequence[int], payments: Sequence[int]) -> list[int]:
         """Take payments from the rooms of different pools; those that have no room, in the same order."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ledger.arithmetic import quotient
 from schemas.units import RATE_PRECISION, ExactDecimal
 
 
@@ -12,4 +13,4 @@ def as_rate(value: ExactDecimal) -> int:
 
 def nearest_float(value: ExactDecimal) -> float:
     """The float nearest to the decimal: one correctly rounded division."""
-    return value.units / int(10**value.places)
+    return quotient(value.units, int(10**value.places))

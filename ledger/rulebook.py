@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
+from ledger.arithmetic import quotient
 from ledger.margin import MarginModel
 from ledger.models.compilation import Market, compile_correlation, compile_model
 from ledger.models.gross import Gross
@@ -239,9 +240,9 @@ def _curve(instrument: Instrument) -> MaintenanceCurve:
     for number in range(1, len(floors)):
         cums.append(cums[-1] + floors[number] * (rates[number] - rates[number - 1]))
     return MaintenanceCurve(
-        floors=tuple(floor / RATE_SCALE for floor in floors),
-        rates=tuple(rate / RATE_SCALE for rate in rates),
-        cums=tuple(cum / RATE_SCALE**2 for cum in cums),
+        floors=tuple(quotient(floor, RATE_SCALE) for floor in floors),
+        rates=tuple(quotient(rate, RATE_SCALE) for rate in rates),
+        cums=tuple(quotient(cum, RATE_SCALE**2) for cum in cums),
     )
 
 

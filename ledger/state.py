@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ledger.book import MODES, Book
@@ -23,21 +24,23 @@ class Stop(NamedTuple):
     trigger_price: int
 
 
+@dataclass(eq=False)
 class State:
     """The book, the market and the rules, and per account what must not be forgotten."""
 
-    def __init__(self) -> None:
-        self.rulebook: Rulebook | None = None
-        self.correlations_version = 0  # of those published by themselves
-        self.market = Market()
-        self.book = Book()
-        self.credentials = Credentials()
-        self.applied = RecentIds()  # event ids, per account
-        self.withdrawals = RecentIds()  # withdrawal ids that were decided, per account
-        self.episodes: dict[int, Episode] = {}  # open liquidations, by pool
-        self.thresholds: dict[int, list[int]] = {}  # own alert ratios (8 decimals, falling), by account
-        self.below: dict[int, list[int]] = {}  # those that a pool stands below (rising), by pool
-        self.stops: dict[int, dict[str, Stop]] = {}  # watched stop-losses, by account, in order of placing
+    rulebook: Rulebook | None = None
+    correlations_version: int = 0  # of those published by themselves
+    market: Market = field(default_factory=Market)
+    book: Book = field(default_factory=Book)
+    credentials: Credentials = field(default_factory=Credentials)
+    applied: RecentIds = field(default_factory=RecentIds)  # event ids, per account
+    withdrawals: RecentIds = field(default_factory=RecentIds)  # withdrawal ids that were decided, per account
+    episodes: dict[int, Episode] = field(default_factory=dict)  # open liquidations, by pool
+    # Own alert ratios (8 decimals, falling), by account; those that a pool stands below (rising), by pool.
+    thresholds: dict[int, list[int]] = field(default_factory=dict)
+    below: dict[int, list[int]] = field(default_factory=dict)
+    # Watched stop-losses, by account, in order of placing.
+    stops: dict[int, dict[str, Stop]] = field(default_factory=dict)
 
     @property
     def rules(self) -> Rulebook:

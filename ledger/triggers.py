@@ -27,6 +27,7 @@ from collections.abc import Iterator, Sequence
 from math import cbrt, inf
 from typing import NamedTuple
 
+from ledger.arithmetic import quotient
 from ledger.book import AWAKE, Book
 from ledger.caution import (
     CAUTION,
@@ -83,7 +84,7 @@ def _holders_left(state: State, holdings: Holdings, item: int, price: int) -> li
 
 def _is_in_force(state: State) -> bool:
     """Else every holder is looked at."""
-    return state.book.is_indexed and knows_everything(state)
+    return state.book.is_indexed and knows_everything()
 
 
 def moved_by_payments(state: State, pools: list[int], payments: Sequence[int]) -> list[int]:
@@ -169,8 +170,8 @@ def _collateral_stakes(looked: Looked) -> Iterator[Stake]:
             yield Stake(intervals, slot, NONE, None, 0.0, 0.0, 0.0)
             continue
         terms, price = state.rules.collateral[asset], state.market.index.price[asset]
-        weight = terms.tiers[0][1] / RATE_SCALE if balance > 0 else 1.0
-        notional = abs(balance) * price / 10**terms.precision * weight
+        weight = quotient(terms.tiers[0][1], RATE_SCALE) if balance > 0 else 1.0
+        notional = quotient(abs(balance) * price, int(10**terms.precision)) * weight
         yield Stake(intervals, slot, NONE, price, notional, 0.0, _share(balances, asset, notional))
 
 

@@ -216,6 +216,7 @@ class Shard:
                 f"this is engine {ENGINE_VERSION}: upgrade this worker"
             )
         self.state, following = await load_newest_snapshot(self._journal, self.number)
+        await self._arm()
         reached = ""
         # From the snapshot's own page on, so that the journal sees whether what comes next follows it.
         async for page in self._journal.pages(self.number, max(0, following - 1)):
@@ -249,11 +250,11 @@ class Shard:
 
         Beside the loop: where the compiled code was never used it is compiled first, and others wait for us.
         """
-        pools = range(len(self.state.book.pools))
+        pools = self.state.book.awake()
         if len(pools) >= self._options.arms_from:
             from ledger.compiled_index import settle_silent  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
 
-            await asyncio.to_thread(settle_silent, self.state, list(pools))
+            await asyncio.to_thread(settle_silent, self.state, pools)
 
     async def _require_same_shards(self) -> None:
         """Accounts belong to shards by their number: with another number they would begin anew elsewhere."""

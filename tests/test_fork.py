@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from insides import parts_of
 from ledger.engine import apply
 from ledger.fork import fork
 from ledger.snapshots import state_hash
@@ -103,4 +104,4 @@ def test_all_that_a_state_remembers_is_copied_or_left_out_on_purpose() -> None:
     copied = {"rulebook", "correlations_version", "market", "book", "credentials", "episodes"}
     copied |= {"stops", "thresholds", "below"}
     left_out = {"applied", "withdrawals"}
-    assert set(vars(State())) == copied | left_out
+    assert set(parts_of(State())) == copied | left_out

@@ -2,6 +2,7 @@
 
 import pytest
 
+from insides import parts_of
 from ledger.market import Market
 from ledger.snapshots import state_hash
 from schemas.refusals import Reason
@@ -136,7 +137,7 @@ def test_funding_without_holders_is_applied_all_the_same() -> None:
 def all_of(market: Market) -> list[object]:
     """Every cell, and every figure beside the columns."""
     columns = [[column[row] for row in range(len(column))] for column in market.columns().values()]
-    return columns + [value for value in vars(market).values() if isinstance(value, int)]
+    return columns + [value for value in parts_of(market).values() if isinstance(value, int)]
 
 
 def test_all_of_a_market_is_in_its_copy_and_apart_from_it() -> None:
@@ -145,7 +146,7 @@ def test_all_of_a_market_is_in_its_copy_and_apart_from_it() -> None:
     market.add_asset()
     for number, column in enumerate(market.columns().values()):
         column[0] = number
-    for name, value in vars(market).items():
+    for name, value in parts_of(market).items():
         if isinstance(value, int):
             setattr(market, name, 7)
     copy, before = market.copy(), all_of(market)

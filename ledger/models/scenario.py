@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from ledger.arithmetic import quotient
 from ledger.margin import Exposure, Part, Requirement, deciding_regime, gross_and_net
 from schemas.outputs import RegimeName
 from schemas.units import RATE_PRECISION, SETTLEMENT_PRECISION
@@ -57,7 +58,7 @@ class Charge(NamedTuple):
 
     def slope(self) -> float:
         """The steepest that the charge is along one position."""
-        return (self.gross + max(self.net, self.hedged)) / _RATE
+        return quotient(self.gross + max(self.net, self.hedged), _RATE)
 
 
 class Sides(NamedTuple):
@@ -119,7 +120,7 @@ class Scenario:
         charges = self.charges(exposure)
         minimum = sum(charge.amount for charge in charges if charge.is_minimum)
         scanned = sum(charge.amount for charge in charges if not charge.is_minimum)
-        charged = (minimum + scanned) / AMOUNT_SCALE
+        charged = quotient(minimum + scanned, AMOUNT_SCALE)
         floor = self.floor * gross
         decided: RegimeName = "minimum" if minimum > scanned else "scenario"
         regime = deciding_regime([(decided, charged), ("floor", floor)])
@@ -129,10 +130,12 @@ class Scenario:
         """Of each group its worst scenario, its contingency and its minimum charges; and the floor."""
         parts = []
         for charge in self.charges(exposure):
-            parts.append(Part(f"{charge.group}: {charge.scenario or 'no loss'}", charge.scan / AMOUNT_SCALE))
+            parts.append(
+                Part(f"{charge.group}: {charge.scenario or 'no loss'}", quotient(charge.scan, AMOUNT_SCALE))
+            )
             for name, amount in (("contingency", charge.contingency), ("minimum", charge.minimum)):
                 if amount:
-                    parts.append(Part(f"{charge.group}: {name}", amount / AMOUNT_SCALE))
+                    parts.append(Part(f"{charge.group}: {name}", quotient(amount, AMOUNT_SCALE)))
         gross, _ = gross_and_net(exposure.weights)
         return [*parts, Part("floor", self.floor * gross)] if self.floor else parts
 
@@ -162,7 +165,7 @@ class Scenario:
             else:
                 added = self.contingency[underlying].twice_share(units, held[underlying])
                 twice = 2 * rates[underlying] * units + added
-            shares.append(twice / (2 * AMOUNT_SCALE))
+            shares.append(quotient(twice, 2 * AMOUNT_SCALE))
         return shares
 
     def slopes(self, contracts: Sequence[int], rates: Sequence[float]) -> list[float]:
@@ -175,7 +178,8 @@ class Scenario:
     def _slope(self, underlying: int) -> float:
         group = self.groups[self.group_of[underlying]]
         place = group.underlyings.index(underlying)
-        worst = max((abs(shocks[place]) for shocks in group.shocks), default=0) / SHOCK_SCALE
+        steepest = max((abs(shocks[place]) for shocks in group.shocks), default=0)
+        worst = quotient(steepest, SHOCK_SCALE)
         return max(worst + self.contingency[underlying].slope(), self.minimum[underlying].slope())
 
     def _held(self, exposure: Exposure) -> dict[int, Sides]:

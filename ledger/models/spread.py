@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from ledger.arithmetic import quotient
 from ledger.margin import Exposure, Part, Requirement, deciding_regime, gross_and_net
 from ledger.models.matching import Matching, best_matching, scarcity_prices
 from schemas.units import RATE_PRECISION
@@ -106,7 +107,9 @@ class Spread:
         """The own maintenance rate, or the credit on the dearest partner's when that is more."""
         partners = [0.0] * len(self.steepest)
         for (one, other), credit in self.credits.items():
-            partners[one] = max(partners[one], credit.share / 10**RATE_PRECISION * self.steepest[other])
+            partners[one] = max(
+                partners[one], quotient(credit.share, 10**RATE_PRECISION) * self.steepest[other]
+            )
         return [
             max(rate, partners[self.underlyings[contract]])
             for contract, rate in zip(contracts, rates, strict=True)
@@ -144,4 +147,4 @@ def _rate(weight: float, value: int) -> int:
 
 
 def _amount(gain: int) -> float:
-    return (gain >> _RANK_BITS) / _CREDIT_SCALE
+    return quotient(gain >> _RANK_BITS, _CREDIT_SCALE)
