@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ledger.arithmetic import multiply_divide_truncate
 from ledger.holdings import NONE, Balances, Positions
 from ledger.open_orders import OpenOrders
 from ledger.rulebook import Rulebook
-from ledger.table import FAR_BELOW, AmountColumn, Column
+from ledger.table import AmountColumn, Amounts, Column, are_far_from_the_edge, exact_sum
 from schemas.events import Mode
 
 MODES: Final[tuple[Mode, ...]] = ("cross", "portfolio", "isolated")
@@ -234,16 +234,15 @@ class Book:
         pools: list[int] = np.flatnonzero(self.reserve.used() == AWAKE).tolist()
         return pools
 
-    def spend_each(self, pools: Sequence[int], payments: Sequence[int]) -> list[int]:
+    def spend_each(self, pools: NDArray[np.signedinteger], payments: Amounts) -> NDArray[np.signedinteger]:
         """Take payments from the rooms of different pools; those that have no room, in the same order."""
-        if max(map(abs, payments), default=0) > FAR_BELOW:
-            return list(pools)
+        if not are_far_from_the_edge(payments):
+            return pools
         self.reserve.cover(len(self.pools))
-        numbers = np.array(pools, dtype=np.int64)
-        left = self.reserve.array[numbers] - np.abs(np.array(payments, dtype=np.int64))
+        left = self.reserve.array[pools] - np.abs(payments.astype(np.int64))
         has_room = left >= 0
-        self.reserve.array[numbers[has_room]] = left[has_room]
-        moved: list[int] = numbers[~has_room].tolist()
+        self.reserve.array[pools[has_room]] = left[has_room]
+        moved: NDArray[np.signedinteger] = pools[~has_room]
         return moved
 
     def is_flat(self, pool: int) -> bool:
@@ -258,16 +257,19 @@ class Book:
         self.house[against, rules.collateral[asset].asset] -= amount
 
     def pay_each(
-        self, pools: Sequence[int], asset: int, amounts: Sequence[int], against: str, rules: Rulebook
+        self,
+        pools: NDArray[np.signedinteger],
+        asset: int,
+        amounts: Amounts,
+        against: str,
+        rules: Rulebook,
     ) -> None:
         """As `pay`, to many different pools in rising order."""
         paid = self.balances.add_each(pools, asset, amounts)
-        total = sum(compress(amounts, paid))
-        if any(compress(amounts, paid)):
-            self.house[against, rules.collateral[asset].asset] -= total
-        for pool, amount, is_paid in zip(pools, amounts, paid, strict=True):
-            if not is_paid:
-                self.pay(pool, asset, amount, against, rules)
+        if amounts[paid].any():
+            self.house[against, rules.collateral[asset].asset] -= exact_sum(amounts[paid])
+        for pool, amount in zip(pools[~paid].tolist(), amounts[~paid].tolist(), strict=True):
+            self.pay(pool, asset, amount, against, rules)
 
     def transfer(self, source: int, target: int, asset: int, amount: int, rules: Rulebook) -> None:
         """Move an amount from one pool to another."""

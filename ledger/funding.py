@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ledger.arithmetic import multiply_divide_truncate
 from ledger.book import FUNDING
 from ledger.booking import Cause
 from ledger.pricing import Priced
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
+from ledger.table import Amounts
 from ledger.triggers import moved_by_payments
 from schemas.events import FundingRate
 from schemas.units import RATE_PRECISION
@@ -33,26 +32,27 @@ def charge_funding(state: State, event: FundingRate, _cause: Cause) -> Priced:
     pools, sizes = book.positions.amounts_of(contract, book.positions.size)
     lot_value = state.market.marks.price[contract] * rules.contracts[contract].value_scale
     payments = payments_of(sizes, lot_value, rate)
-    book.pay_each(pools, rules.settlement, [-payment for payment in payments], FUNDING, rules)
+    book.pay_each(pools, rules.settlement, -payments, FUNDING, rules)
     return Priced([], moved_by_payments(state, pools, payments))
 
 
-def payments_of(sizes: list[int], lot_value: int, rate: int) -> list[int]:
+def payments_of(sizes: Amounts, lot_value: int, rate: int) -> Amounts:
     """Of each size (lots), `size * lot_value * rate` rounded toward zero; the rate has 8 decimals."""
-    largest = max(map(abs, sizes), default=0) * lot_value
+    largest = max(-int(sizes.min()), int(sizes.max())) * lot_value if len(sizes) else 0
     if (
-        largest >= _FITS
+        max(largest, lot_value) >= _FITS
         or (largest // RATE_SCALE + 1) * abs(rate) >= _FITS
         or RATE_SCALE * abs(rate) >= _FITS
     ):
-        return [multiply_divide_truncate(size * lot_value, rate, RATE_SCALE) for size in sizes]
-    payments: list[int] = _truncated(np.array(sizes, dtype=np.int64) * lot_value, rate).tolist()
-    return payments
+        sizes = sizes.astype(object)
+    return _truncated(sizes * lot_value, rate)
 
 
-def _truncated(values: NDArray[np.int64], rate: int) -> NDArray[np.int64]:
-    """`values * rate / 10**8` toward zero, without a product that does not fit."""
-    whole, part = np.divmod(np.abs(values), RATE_SCALE)
+def _truncated(values: Amounts, rate: int) -> Amounts:
+    """`values * rate / 10**8` toward zero, without a product that is much larger than what comes of it."""
+    size = np.abs(values)
+    whole = size // RATE_SCALE
+    part = size - whole * RATE_SCALE
     amounts = whole * abs(rate) + part * abs(rate) // RATE_SCALE
-    payments: NDArray[np.int64] = np.where((values < 0) == (rate < 0), amounts, -amounts)
+    payments: Amounts = np.where((values < 0) == (rate < 0), amounts, -amounts)
     return payments

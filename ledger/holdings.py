@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.intervals import Intervals, IntervalTable
-from ledger.table import AmountColumn, Column
+from ledger.table import AmountColumn, Amounts, Column
 
 NONE = -1
 
@@ -95,12 +95,12 @@ class Holdings:
         slots = intervals.left_by(price)
         return self._pools_in(item, slots) if len(slots) else []
 
-    def amounts_of(self, item: int, amount: AmountColumn) -> tuple[list[int], list[int]]:
+    def amounts_of(self, item: int, amount: AmountColumn) -> tuple[NDArray[np.signedinteger], Amounts]:
         """The pools that hold an item, in ascending order, and what they hold of one of the amounts."""
         rows = self.holders[item].used()
         pools = self.pool.array[rows]
         order = np.argsort(pools)
-        return pools[order].tolist(), amount.values(rows[order])
+        return pools[order], amount.values(rows[order])
 
     def _pools_in(self, item: int, slots: slice | NDArray[np.intp]) -> list[int]:
         pools: list[int] = np.sort(self.pool.array[self.holders[item].used()[slots]]).tolist()
@@ -192,17 +192,16 @@ class Balances(Holdings):
         self.amount = AmountColumn()
         super().__init__(amount=self.amount)
 
-    def add_each(self, pools: Sequence[int], asset: int, amounts: Sequence[int]) -> list[bool]:
+    def add_each(self, pools: NDArray[np.signedinteger], asset: int, amounts: Amounts) -> NDArray[np.bool_]:
         """Add to the balances of different pools; which of them were done.
 
         The others have no balance yet, or amounts that are too large to be added all at once.
         """
-        rows = self._rows_of(np.array(pools, dtype=np.int64), asset)
-        return self.amount.add_each(rows, amounts)
+        return self.amount.add_each(self._rows_of(pools, asset), amounts)
 
-    def _rows_of(self, pools: NDArray[np.int64], item: int) -> NDArray[np.int64]:
+    def _rows_of(self, pools: NDArray[np.signedinteger], item: int) -> NDArray[np.int64]:
         """The row of each pool and this item, or NONE."""
-        rows = self.first.array[pools].astype(np.int64)
+        rows: NDArray[np.int64] = self.first.array[pools].astype(np.int64)
         elsewhere = np.flatnonzero(rows != NONE)
         while len(elsewhere):
             elsewhere = elsewhere[self.item.array[rows[elsewhere]] != item]

@@ -53,8 +53,9 @@ def charge_interest(state: State, event: InterestRate, _cause: Cause) -> Priced:
     book, asset = state.book, state.rules.asset(event.asset)
     rate = event.rate.at(RATE_PRECISION, "rate")
     state.market.fall_due(state.market.charged, asset, event.ts, "interest")
-    holders = zip(*book.balances.amounts_of(asset, book.balances.amount), strict=True)
-    debts = [(pool, balance) for pool, balance in holders if balance < 0]
+    pools, balances = book.balances.amounts_of(asset, book.balances.amount)
+    owing = balances < 0
+    debts = list(zip(pools[owing].tolist(), balances[owing].tolist(), strict=True))
     for pool, debt in debts:
         interest = multiply_divide_truncate(debt, rate, RATE_SCALE)
         book.pay(pool, asset, interest, INTEREST, state.rules)

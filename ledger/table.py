@@ -8,13 +8,14 @@ beside its column.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Width = Literal["i1", "i4", "i8"]
+# Amounts of any size: of 64 bits, or Python's own integers (dtype `object`) where one of them is wider.
+Amounts = NDArray[Any]
 _FIRST_CAPACITY: Final = 64
 _ELSEWHERE: Final = -(2**63)  # marks a cell whose value is kept in `wide`
 FAR_BELOW: Final = 2**61  # the sum of two amounts of this size fits 64 bits
@@ -125,31 +126,30 @@ class AmountColumn(Column):
         assert isinstance(other, AmountColumn)
         self.wide = dict(other.wide)
 
-    def values(self, rows: NDArray[np.signedinteger]) -> list[int]:
+    def values(self, rows: NDArray[np.signedinteger]) -> Amounts:
         """The amounts in these cells."""
-        found: list[int] = self.array[rows].tolist()
-        if self.wide:
-            return [self.wide.get(row, value) for row, value in zip(rows.tolist(), found, strict=True)]
-        return found
+        found: Amounts = self.array[rows]
+        if not self.wide:
+            return found
+        return np.array(
+            [self.wide.get(*cell) for cell in zip(rows.tolist(), found.tolist(), strict=True)], object
+        )
 
-    def add_each(self, rows: NDArray[np.int64], amounts: Sequence[int]) -> list[bool]:
+    def add_each(self, rows: NDArray[np.int64], amounts: Amounts) -> NDArray[np.bool_]:
         """Add to different cells; which were done: those that are there, and far enough from 64 bits."""
-        if max(map(abs, amounts), default=0) > FAR_BELOW:
-            return [False] * len(amounts)
+        if not are_far_from_the_edge(amounts):
+            return np.zeros(len(amounts), np.bool_)
         before = self.array[rows]
         done = (rows >= 0) & (before >= -FAR_BELOW) & (before <= FAR_BELOW)
-        self.array[rows[done]] += np.array(amounts, dtype=np.int64)[done]
-        answer: list[bool] = done.tolist()
-        return answer
+        self.array[rows[done]] += amounts[done].astype(np.int64)
+        return done
 
     def total(self) -> int:
         """The exact sum of all cells in use."""
         cells = self.used()
         if self.wide:
             cells = cells[cells != _ELSEWHERE]
-        # 32-bit halves cannot overflow 64 bits below 2**31 rows.
-        high, low = int((cells >> 32).sum()), int((cells & 0xFFFFFFFF).sum())
-        return (high << 32) + low + sum(self.wide.values())
+        return exact_sum(cells) + sum(self.wide.values())
 
     def totals(self, groups: Column, count: int) -> list[int]:
         """The exact sum of each of `count` groups; `groups` names each cell's, a negative one none."""
@@ -166,3 +166,13 @@ class AmountColumn(Column):
             if groups[row] >= 0:
                 sums[groups[row]] += value
         return sums
+
+
+def are_far_from_the_edge(amounts: Amounts) -> bool:
+    """Whether the sum of any two of them fits 64 bits."""
+    return not len(amounts) or max(-int(amounts.min()), int(amounts.max())) <= FAR_BELOW
+
+
+def exact_sum(amounts: Amounts) -> int:
+    """The sum of fewer than 2**31 amounts: that of 32-bit halves cannot overflow 64 bits."""
+    return (int((amounts >> 32).sum()) << 32) + int((amounts & 0xFFFFFFFF).sum())

@@ -27,6 +27,9 @@ from collections.abc import Iterator, Sequence
 from math import cbrt, inf
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ledger.arithmetic import quotient
 from ledger.book import AWAKE, Book
 from ledger.caution import (
@@ -44,6 +47,7 @@ from ledger.intervals import FARTHEST, Intervals
 from ledger.observables import Looked, Room, knows_everything, price_limits_of, rooms_of
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
+from ledger.table import Amounts
 from ledger.valuation import Figures, evaluate
 
 
@@ -87,9 +91,10 @@ def _is_in_force(state: State) -> bool:
     return state.book.is_indexed and knows_everything()
 
 
-def moved_by_payments(state: State, pools: list[int], payments: Sequence[int]) -> list[int]:
+def moved_by_payments(state: State, pools: NDArray[np.signedinteger], payments: Amounts) -> list[int]:
     """Of pools that were paid, or that paid, those in which that may change anything; in the same order."""
-    return state.book.spend_each(pools, payments) if _is_in_force(state) else pools
+    moved: list[int] = (state.book.spend_each(pools, payments) if _is_in_force(state) else pools).tolist()
+    return moved
 
 
 def wake(book: Book, pool: int) -> None:

@@ -1,5 +1,6 @@
 """The book: positions at average cost, money in double entry, and nothing lost or made on the way."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +9,7 @@ from ledger.arithmetic import multiply_divide_truncate
 from ledger.book import imbalances
 from ledger.funding import payments_of
 from ledger.state import State
+from ledger.table import Amounts
 from reference import Reference
 from test_against_reference import compare
 from worlds import Event, World, collateral, histories, instrument, model, only, parameters
@@ -181,13 +183,19 @@ def test_a_funding_payment_is_rounded_toward_zero(side: str, rate: str) -> None:
     assert world.balance("ann") == (-1 if pays else 1)  # half of 3 units
 
 
+def amounts(values: list[int]) -> Amounts:
+    """As a column gives them."""
+    fits = all(-(2**63) < value < 2**63 for value in values)
+    return np.array(values, dtype=np.int64 if fits else object)
+
+
 SIZES = st.integers(-(10**12), 10**12) | st.integers(-(10**25), 10**25)
 
 
 @given(st.lists(SIZES, max_size=8), st.integers(1, 10**20), st.integers(-(10**20), 10**20))
 def test_payments_of_any_size_are_exact(sizes: list[int], lot_value: int, rate: int) -> None:
     exact = [multiply_divide_truncate(size * lot_value, rate, 10**8) for size in sizes]
-    assert payments_of(sizes, lot_value, rate) == exact
+    assert payments_of(amounts(sizes), lot_value, rate).tolist() == exact
 
 
 @given(
@@ -197,7 +205,7 @@ def test_so_are_ordinary_ones_which_are_computed_together(
     sizes: list[int], lot_value: int, rate: int
 ) -> None:
     exact = [multiply_divide_truncate(size * lot_value, rate, 10**8) for size in sizes]
-    assert payments_of(sizes, lot_value, rate) == exact
+    assert payments_of(amounts(sizes), lot_value, rate).tolist() == exact
 
 
 def test_a_holder_without_a_balance_is_paid_and_one_of_an_astronomic_balance_too() -> None:

@@ -6,6 +6,7 @@ from dataclasses import fields
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -371,17 +372,21 @@ def test_whoever_is_touched_without_a_look_is_looked_at_by_the_next_tick() -> No
     assert concerned(world, "BTC-PERP", 1_000_000) == []
 
 
+def concerned_by_payments(world: World, *payments: int) -> list[int]:
+    return moved_by_payments(world.state, np.arange(len(payments)), np.array(payments))
+
+
 def test_a_small_payment_concerns_nobody_until_many_have_used_up_the_room() -> None:
-    world, pools = quiet_world(), [0, 1]
-    assert moved_by_payments(world.state, pools, [10**8, -(10**8)]) == []
-    assert moved_by_payments(world.state, pools, [10**8, 10**13]) == [1]
-    assert any(moved_by_payments(world.state, pools, [10**10, 0]) for _ in range(30))
+    world = quiet_world()
+    assert concerned_by_payments(world, 10**8, -(10**8)) == []
+    assert concerned_by_payments(world, 10**8, 10**13) == [1]
+    assert any(concerned_by_payments(world, 10**10, 0) for _ in range(30))
 
 
 def test_without_the_index_every_payment_concerns_whoever_is_paid() -> None:
     world = quiet_world()
     world.state.book.is_indexed = False
-    assert moved_by_payments(world.state, [0, 1], [1, 1]) == [0, 1]
+    assert concerned_by_payments(world, 1, 1) == [0, 1]
 
 
 def test_a_restored_ledger_looks_at_everybody_once() -> None:
