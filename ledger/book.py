@@ -145,7 +145,11 @@ class Book:
 
     def compiles(self, pools: Sequence[int]) -> bool:
         """Whether these pools are worth the compiled kernel: many pools, of a large book."""
-        return len(pools) >= max(self.compiles_sets_from, 1) and len(self.pools) >= self.compiles_from
+        return len(pools) >= max(self.compiles_sets_from, 1) and self.is_large()
+
+    def is_large(self) -> bool:
+        """Whether the compiled kernel is worth its loading."""
+        return len(self.pools) >= self.compiles_from
 
     def open_account(self, name: str) -> int:
         """A new account with its pool."""

@@ -86,13 +86,13 @@ class Holdings:
         """The pools that hold an item, in ascending order."""
         return self._pools_in(item, slice(None))
 
-    def pools_left_by(self, item: int, price: int) -> list[int]:
+    def pools_left_by(self, item: int, price: int, *, compiles: bool) -> list[int]:
         """The pools whose interval for an item does not hold this price of it, in ascending order."""
         self.asked.view[item] += 1
         intervals, count = self.intervals[item], self.holders[item].count
         if count > intervals.count:
             intervals.cover(count)
-        slots = intervals.left_by(price)
+        slots = intervals.left_by(price, compiles=compiles)
         return self._pools_in(item, slots) if len(slots) else []
 
     def amounts_of(self, item: int, amount: AmountColumn) -> tuple[NDArray[np.signedinteger], Amounts]:

@@ -147,17 +147,23 @@ class Intervals:
             self._table.covered -= self.count - last
             self.count = last
 
-    def left_by(self, price: int) -> NDArray[np.intp]:
-        """The slots whose intervals a price lies outside of, rising."""
+    def left_by(self, price: int, *, compiles: bool = False) -> NDArray[np.intp]:
+        """The slots whose intervals a price lies outside of, rising. It `compiles` for large books."""
         price, table, item = min(price, FARTHEST), self._table, self.item
         if table.bottom.view[item] <= price <= table.top.view[item]:
             return _NO_SLOTS
+        if compiles:
+            from ledger.kernels.intervals import leave  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
+
+            left, table.bottom.view[item], table.top.view[item] = leave(price, *self._bounds)
+            return left
         lowers, uppers, highest, lowest = self._bounds
-        blocks = np.flatnonzero((highest > price) | (lowest < price))
-        lower, upper = (ends.reshape(-1, BLOCK)[blocks] for ends in (lowers, uppers))
-        highest[blocks] = lower.max(axis=1, initial=_LEAST)
-        lowest[blocks] = upper.min(axis=1, initial=_MOST)
-        table.bottom[item] = int(highest.max(initial=_LEAST))
-        table.top[item] = int(lowest.min(initial=_MOST))
-        places = np.flatnonzero((lower > price) | (upper < price))
-        return blocks[places // BLOCK] * BLOCK + places % BLOCK
+        blocks = ((highest > price) | (lowest < price)).nonzero()[0]
+        lower, upper = lowers.reshape(-1, BLOCK)[blocks], uppers.reshape(-1, BLOCK)[blocks]
+        highest[blocks] = np.maximum.reduce(lower, axis=1)
+        lowest[blocks] = np.minimum.reduce(upper, axis=1)
+        table.bottom.view[item] = int(np.maximum.reduce(highest))
+        table.top.view[item] = int(np.minimum.reduce(lowest))
+        within, places = ((lower > price) | (upper < price)).nonzero()
+        slots: NDArray[np.intp] = blocks[within] * BLOCK + places
+        return slots

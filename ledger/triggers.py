@@ -83,7 +83,7 @@ def moved_by_index(state: State, asset: int) -> list[int]:
 def _holders_left(state: State, holdings: Holdings, item: int, price: int) -> list[int]:
     if not _is_in_force(state):
         return holdings.pools_holding(item)
-    return holdings.pools_left_by(item, price)
+    return holdings.pools_left_by(item, price, compiles=state.book.is_large())
 
 
 def _is_in_force(state: State) -> bool:

@@ -62,11 +62,11 @@ class IntervalsAgreeWithAList(RuleBasedStateMachine):
         self.intervals.rest(slot)
         self.model[slot] = NEVER
 
-    @rule(price=PRICES)
-    def ask(self, price: int) -> None:
+    @rule(price=PRICES, compiles=st.booleans())
+    def ask(self, price: int, *, compiles: bool) -> None:
         self.intervals.cover(len(self.model))
         left = [slot for slot, (lower, upper) in enumerate(self.model) if not lower <= price <= upper]
-        assert self.intervals.left_by(price).tolist() == left
+        assert self.intervals.left_by(price, compiles=compiles).tolist() == left
 
     @invariant()
     def never_more_are_covered_than_there_are(self) -> None:
@@ -76,10 +76,10 @@ class IntervalsAgreeWithAList(RuleBasedStateMachine):
 TestIntervalsAgreeWithAList = IntervalsAgreeWithAList.TestCase
 
 
-@given(st.integers(FARTHEST, 10**30))
-def test_a_price_beyond_all_intervals_leaves_every_one_that_has_an_end(price: int) -> None:
+@given(st.integers(FARTHEST, 10**30), st.booleans())
+def test_a_price_beyond_all_intervals_leaves_every_one_that_has_an_end(price: int, compiles: bool) -> None:
     intervals = IntervalTable().add()
     intervals.cover(3)
     intervals.narrow(0, 0, FARTHEST - 1)
     intervals.rest(1)
-    assert intervals.left_by(price).tolist() == [0, 2]
+    assert intervals.left_by(price, compiles=compiles).tolist() == [0, 2]
