@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Literal, NamedTuple
+from typing import Literal, final
 
 from ledger.booking import Cause
 from ledger.market import FOR_EVER, NEVER, Prices
@@ -22,15 +22,23 @@ from schemas.outputs import LedgerOutput, PriceFresh, PriceHeld, PriceSettled, P
 from schemas.units import INDEX_PRECISION, ExactDecimal
 
 
-class Quoted(NamedTuple):
+@final
+class Quoted:
     """A mark or an index price: where it is kept, and what it is the price of (a symbol or an asset)."""
 
-    prices: Prices
-    number: int
-    terms: Contract | Collateral
-    precision: int
-    symbol: str | None = None
-    asset: str | None = None
+    __slots__ = ("asset", "number", "precision", "prices", "symbol", "terms")
+
+    def __init__(
+        self,
+        prices: Prices,
+        number: int,
+        terms: Contract | Collateral,
+        precision: int,
+        symbol: str | None = None,
+        asset: str | None = None,
+    ) -> None:
+        self.prices, self.number, self.terms, self.precision = prices, number, terms, precision
+        self.symbol, self.asset = symbol, asset
 
     def decimal(self, price: int) -> ExactDecimal:
         """A price as it is published."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
-from typing import Final, NamedTuple
+from typing import Final, final
 
 from ledger.arithmetic import quotient
 from ledger.bands import HEALTHY, LIQUIDATION, REQUIREMENT_SCALE
@@ -29,25 +29,19 @@ from schemas.parameters import (
 Room = tuple[float, float, float]
 
 
-class Looked(NamedTuple):
+@final
+class Looked:
     """A pool as it was found by a look, and is now. Amounts in settlement units.
 
     `is_flat`: it has no position, and so never a requirement.
     """
 
-    state: State
-    pool: int
-    account: int
-    equity: int
-    requirement: int
-    is_flat: bool
+    __slots__ = ("account", "equity", "is_flat", "pool", "requirement", "state")
 
-    @classmethod
-    def at(cls, state: State, pool: int, figures: Figures) -> Looked:
-        """The pool that has these figures."""
-        book = state.book
-        requirement = figures.requirement * REQUIREMENT_SCALE
-        return cls(state, pool, book.pools.account[pool], figures.equity, requirement, book.is_flat(pool))
+    def __init__(self, state: State, pool: int, figures: Figures) -> None:
+        self.state, self.pool, self.account = state, pool, state.book.pools.account[pool]
+        self.equity, self.requirement = figures.equity, figures.requirement * REQUIREMENT_SCALE
+        self.is_flat = state.book.is_flat(pool)
 
 
 _NONE_AT_ALL: Final[Sequence[Room]] = ((0.0, 1.0, 1.0),)

@@ -23,9 +23,9 @@ always.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import cbrt, inf
-from typing import NamedTuple
+from typing import Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,29 +43,34 @@ from ledger.caution import (
     SMALLEST_SHARE,
 )
 from ledger.holdings import NONE, Holdings
-from ledger.intervals import FARTHEST, Intervals
+from ledger.intervals import FARTHEST
 from ledger.observables import Looked, Room, knows_everything, price_limits_of, rooms_of
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
 from ledger.table import Amounts
 from ledger.valuation import Figures, evaluate
 
+UNASKED: Final = -1  # the price of what does not depend on it
 
-class Stake(NamedTuple):
+
+@final
+class Stake:
     """One price that counts in a pool: where its interval is kept, and how much hangs on it.
 
     `notional` is what equity changes by when the price doubles, at most; `slope` that part of it by which
     the requirement may change; `share` how much of the room the price is given, beside the others.
-    `contract` is the instrument of a mark, NONE of an index price. None of it counts when `price` is None.
+    `contract` is the instrument of a mark, NONE of an index price. None of it counts when `price` is UNASKED.
     """
 
-    intervals: Intervals
-    slot: int
-    contract: int
-    price: int | None
-    notional: float
-    slope: float
-    share: float
+    __slots__ = ("contract", "holdings", "notional", "price", "row", "share", "slope")
+
+    def __init__(
+        self, holdings: Holdings, row: int, contract: int, price: int, notional: float, slope: float
+    ) -> None:
+        self.holdings, self.row, self.contract, self.price = holdings, row, contract, price
+        self.notional, self.slope = notional, slope
+        asked = holdings.asked.view[holdings.item.view[row]]
+        self.share = cbrt((1.0 + asked) / notional) if notional > 0.0 else 0.0
 
 
 def moved_by_mark(state: State, contract: int) -> list[int]:
@@ -133,7 +138,7 @@ def settle(state: State, pool: int, figures: Figures) -> None:
     """Nothing is left to say of a pool with these figures: find the prices between which that stays so."""
     if not state.book.is_indexed:
         return
-    looked = Looked.at(state, pool, figures)
+    looked = Looked(state, pool, figures)
     stakes = [*_position_stakes(looked), *_collateral_stakes(looked)]
     unit, reserve = _unit(looked, stakes, rooms_of(looked))
     if unit == 0.0:
@@ -157,31 +162,28 @@ def _position_stakes(looked: Looked) -> list[Stake]:
         rates.append(terms.curve.rate_at(notional * (1.0 + FARTHEST_MOVE)))
     slopes = state.rules.model_of(state.mode_of(looked.pool)).slopes(items, rates)
     return [
-        Stake(*positions.interval_of(row), item, price, notional, slope, _share(positions, item, notional))
+        Stake(positions, row, item, price, notional, slope)
         for row, item, price, notional, slope in zip(rows, items, prices, notionals, slopes, strict=True)
     ]
 
 
-def _collateral_stakes(looked: Looked) -> Iterator[Stake]:
-    state, balances = looked.state, looked.state.book.balances
+def _collateral_stakes(looked: Looked) -> list[Stake]:
+    state, balances, stakes = looked.state, looked.state.book.balances, []
     settlement = state.rules.settlement
     counts_all = state.rules.cross_counts_all or state.mode_of(looked.pool) == "portfolio"
-    for row in balances.rows(looked.pool):
+    for row in balances.rows_of(looked.pool):
         asset = balances.item.view[row]
         if asset == settlement:
             continue
-        balance, (intervals, slot) = balances.amount[row], balances.interval_of(row)
+        balance = balances.amount[row]
         if balance == 0 or (balance > 0 and not counts_all):
-            yield Stake(intervals, slot, NONE, None, 0.0, 0.0, 0.0)
+            stakes.append(Stake(balances, row, NONE, UNASKED, 0.0, 0.0))
             continue
         terms, price = state.rules.collateral[asset], state.market.index.price[asset]
         weight = quotient(terms.tiers[0][1], RATE_SCALE) if balance > 0 else 1.0
         notional = quotient(abs(balance) * price, int(10**terms.precision)) * weight
-        yield Stake(intervals, slot, NONE, price, notional, 0.0, _share(balances, asset, notional))
-
-
-def _share(holdings: Holdings, item: int, notional: float) -> float:
-    return cbrt((1.0 + holdings.asked.view[item]) / notional) if notional > 0.0 else 0.0
+        stakes.append(Stake(balances, row, NONE, price, notional, 0.0))
+    return stakes
 
 
 def _unit(looked: Looked, stakes: list[Stake], rooms: list[Room]) -> tuple[float, int]:
@@ -190,10 +192,10 @@ def _unit(looked: Looked, stakes: list[Stake], rooms: list[Room]) -> tuple[float
     And the reserve: how far payments may move equity, in settlement units.
     """
     moves_equity = moves_requirement = steepest = 0.0
-    for _, _, _, _, notional, slope, share in stakes:
-        moves_equity += notional * share
-        moves_requirement += notional * slope * share
-        steepest += notional * slope
+    for stake in stakes:
+        moves_equity += stake.notional * stake.share
+        moves_requirement += stake.notional * stake.slope * stake.share
+        steepest += stake.notional * stake.slope
     if not looked.is_flat and not looked.requirement > SMALLEST_SHARE * steepest:
         return 0.0, 0
     wrong_equity = ROUNDED_ASSET * len(stakes)
@@ -221,14 +223,17 @@ def _wrong_requirement(looked: Looked, steepest: float) -> float:
 
 
 def _narrow(stakes: list[Stake], unit: float, limits: dict[int, tuple[int, int]]) -> None:
-    for intervals, slot, contract, price, _, _, share in stakes:
-        if price is None:
+    for stake in stakes:
+        intervals, slot = stake.holdings.interval_of(stake.row)
+        price = stake.price
+        if price == UNASKED:
             intervals.rest(slot)
         elif price >= FARTHEST // 2:
             intervals.wake(slot)
         else:
-            reach = int(price * min(unit * share, FARTHEST_MOVE))
+            reach = int(price * min(unit * stake.share, FARTHEST_MOVE))
             lower, upper = price - reach, price + reach
-            if contract in limits:
-                lower, upper = max(lower, limits[contract][0]), min(upper, limits[contract][1])
+            if stake.contract in limits:
+                least, most = limits[stake.contract]
+                lower, upper = max(lower, least), min(upper, most)
             intervals.narrow(slot, lower, upper)
