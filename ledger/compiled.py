@@ -18,7 +18,7 @@ from ledger.compiled_orders import require_orders
 from ledger.compiled_rules import KernelRules, kernel_rules, require
 from ledger.kernels.collateral import BalanceColumns, value_collateral
 from ledger.kernels.figures import Evaluated, new_figures, round_figures
-from ledger.kernels.positions import Exposures, PositionColumns, value_positions
+from ledger.kernels.positions import Exposures, PositionColumns, find_rows, value_positions
 from ledger.kernels.regimes import GROSS, REGIMES
 from ledger.market import Market
 from ledger.rulebook import RATE_SCALE, Rulebook
@@ -35,7 +35,14 @@ class Batch(NamedTuple):
     in_portfolio: NDArray[np.bool_]
     counts_all: NDArray[np.bool_]
     exposures: Exposures
-    row: NDArray[np.signedinteger]  # by position
+    held: PositionColumns
+    rows: NDArray[np.signedinteger]
+
+    @property
+    def row(self) -> NDArray[np.signedinteger]:
+        """Of each position, its row. They are looked for again: most have no need of them."""
+        find_rows(self.pools, self.exposures.begins, self.held.first, self.held.next, self.rows)
+        return self.rows
 
 
 def evaluate_many(book: Book, market: Market, rules: Rulebook, pools: Sequence[int]) -> list[Figures]:
@@ -71,14 +78,14 @@ def batches(
     """Evaluate pools, so many at a time as there is room for; each batch is gone when the next one comes."""
     compiled, start = kernel_rules(book, rules), 0
     held, balances = _position_columns(book, market), balance_columns(book, market)
-    in_portfolio = book.accounts.mode.array[book.pools.account.array[pools]] == PORTFOLIO
-    counts_all = in_portfolio | rules.cross_counts_all
-    exposures, unrealised, row, worth = compiled.room
+    exposures, unrealised, rows, worth = compiled.room
     while start < len(pools):
-        count = value_positions(pools[start:], held, compiled.curves, exposures, unrealised, row)
-        own = slice(start, start + count)
-        batch = Batch(start, pools[own], in_portfolio[own], counts_all[own], exposures, row)
-        value_collateral(batch.pools, batch.counts_all, balances, compiled.haircuts, exposures, worth)
+        count = value_positions(pools[start:], held, compiled.curves, exposures, unrealised)
+        chosen = pools[start : start + count]
+        in_portfolio = book.accounts.mode.array.take(book.pools.account.array.take(chosen)) == PORTFOLIO
+        counts_all = in_portfolio | rules.cross_counts_all
+        batch = Batch(start, chosen, in_portfolio, counts_all, exposures, held, rows)
+        value_collateral(chosen, counts_all, balances, compiled.haircuts, exposures, worth)
         _require(book, market, batch, compiled, worth)
         round_figures(start, count, exposures, unrealised, worth, found)
         yield batch

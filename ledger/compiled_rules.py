@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from math import gcd
+from math import gcd, inf
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -24,8 +24,9 @@ from ledger.models.scenario import AMOUNT_SCALE, SHOCK_SCALE, Charge, Scenario
 from ledger.models.spread import Spread
 from ledger.rulebook import RATE_SCALE, Rulebook
 
-_PLACES: Final = 4_096  # of a batch: its exposures stay in the caches of a core
+_PLACES: Final = 16_384  # of a batch: to call the kernel costs little beside it
 _POSITIONS: Final = 8 * _PLACES
+_VALUED_TOGETHER: Final = 64  # places: `ledger.kernels.positions`
 _MOST: Final = 2**62  # floors above it are never reached by what the kernel takes
 _MOST_DIVISOR: Final = 2**126
 
@@ -53,7 +54,7 @@ def kernel_rules(book: Book, rules: Rulebook) -> KernelRules:
             _haircuts(rules),
             _terms(rules.model),
             _slopes(rules),
-            new_room(_PLACES, max(_POSITIONS, 2 * len(rules.contracts))),
+            new_room(_PLACES, _POSITIONS + _VALUED_TOGETHER * len(rules.contracts)),
         )
         book.compiled_rules = kept
     return kept
@@ -73,6 +74,8 @@ def _curves(rules: Rulebook) -> Curves:
     curves = [contract.curve for contract in rules.contracts]
     return Curves(
         value_scale=_ints(contract.value_scale for contract in rules.contracts),
+        first_rate=_floats(curve.rates[0] for curve in curves),
+        first_end=_floats(curve.floors[1] if len(curve.floors) > 1 else inf for curve in curves),
         begins=_begins(curve.floors for curve in curves),
         floors=_floats(floor for curve in curves for floor in curve.floors),
         rates=_floats(rate for curve in curves for rate in curve.rates),

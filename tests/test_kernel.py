@@ -14,19 +14,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.collateral import asset_value, haircut
-from ledger.compiled import evaluate_columns, evaluate_many
+from ledger.compiled import batches, evaluate_columns, evaluate_many
 from ledger.compiled_rules import kernel_rules
 from ledger.kernels.collateral import asset_value as kernel_asset_value
 from ledger.kernels.collateral import haircut as kernel_haircut
+from ledger.kernels.figures import new_figures
 from ledger.kernels.positions import new_room
 from ledger.open_orders import Order
 from ledger.state import State
-from ledger.valuation import evaluate
+from ledger.valuation import evaluate, exposure_of
 from processors.presets import load_preset, preset_names
-from random_books import KINDS, random_book, random_rules
+from random_books import KINDS, random_book, random_rules, share
 from schemas.canonical import to_plain
 from test_triggers import ALL_COUNTS, MODELS
-from worlds import START, Event, World, histories, parameters, random_history, rulebook
+from worlds import (
+    START,
+    Event,
+    World,
+    histories,
+    instrument,
+    model,
+    parameters,
+    random_history,
+    rulebook,
+)
 
 SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 RANDOM_POOLS = 1_000_000 if SOAK else 20_000
@@ -113,6 +124,78 @@ def test_a_batch_ends_where_its_room_does() -> None:
     compiled = kernel_rules(state.book, state.rules)
     state.book.compiled_rules = compiled._replace(room=new_room(7, 30))
     check(state)
+
+
+def test_the_rows_of_a_batch_are_those_of_its_positions() -> None:
+    state = random_book(Random(3), random_rules(Random(3), "netting"), 200)
+    book, pools = state.book, np.arange(200)
+    state.book.positions.size[book.positions.first[50]] = 2**62  # from here on pool 50 is left alone
+    found = new_figures(len(pools))
+    for batch in batches(book, state.market, state.rules, pools, found):
+        begins, rows = batch.exposures.begins.tolist(), batch.row.tolist()
+        for place, pool in enumerate(batch.pools.tolist()):
+            own = rows[begins[place] : begins[place + 1]]
+            assert own == book.positions.rows_of(pool)[: len(own)]
+            assert len(own) == len(book.positions.rows_of(pool)) or not found.fits[pool]
+    assert not found.fits[50]
+
+
+@pytest.mark.parametrize("count", range(1, 24))
+def test_a_pool_of_any_number_of_positions_has_the_same_figures(count: int) -> None:
+    dice, names = Random(count), [f"C{number:02}" for number in range(24)]
+    rho = [
+        {"a": a, "b": b, "rho": f"{dice.randint(1, 40) / 1_000}"}
+        for place, a in enumerate(names)
+        for b in names[:place]
+    ]
+    listed = [instrument(f"{name}-PERP", 2, 3, "0:0.01", "50000:0.02") for name in names]
+    world = World(
+        parameters(
+            instruments=[each | {"underlying": name} for each, name in zip(listed, names, strict=True)],
+            model=model(correlation=rho, breakdown=share(dice), panic=share(dice), floor="0"),
+        )
+    )
+    book, rules = world.state.book, world.state.rules
+    for contract in range(len(names)):
+        world.state.market.marks.price[contract] = dice.randint(1, 10**6)
+    for number in range(70):
+        book.accounts.mode[world.state.open_account(f"a{number}")] = 1
+        for contract in dice.sample(range(len(names)), count):
+            row = book.positions.open(number, contract, rules.contract_rank)
+            book.positions.size[row] = dice.choice((-1, 1)) * dice.randint(1, 10**6)
+    assert check(world.state) == fit(world.state) == 70
+    check_bits(world.state)
+
+
+def check_bits(state: State) -> None:
+    """Before anything is rounded: every float of a portfolio is that of the plain code."""
+    pools = np.arange(len(state.book.pools))
+    for batch in batches(state.book, state.market, state.rules, pools, new_figures(len(pools))):
+        found = batch.exposures
+        for place, pool in enumerate(batch.pools.tolist()):
+            exposure = exposure_of(state.book, state.market, state.rules, pool)
+            own = slice(int(found.begins[place]), int(found.begins[place + 1]))
+            assert found.weight[own].tolist() == exposure.weights
+            plain = state.rules.model.requirement(exposure)
+            compiled = found.gross[place], found.net[place], found.requirement[place]
+            assert compiled == (plain.gross, plain.net, plain.requirement)
+
+
+@pytest.mark.parametrize("price", [1, 7, 99_999, 10**9, 3 * 10**12 + 1])
+def test_where_a_bracket_ends_the_margin_is_that_of_the_plain_code(price: int) -> None:
+    """Of every size around each floor, so that the first bracket is left at the same lot."""
+    world = World()
+    book, market, rules = world.state.book, world.state.market, world.state.rules
+    contract = next(place for place, each in enumerate(rules.contracts) if len(each.curve.floors) > 1)
+    terms = rules.contracts[contract]
+    market.marks.price[contract] = price
+    at_floor = [int(floor * 10**8) // (price * terms.value_scale) for floor in terms.curve.floors[1:]]
+    sizes = [size + more for size in at_floor for more in range(-2, 3) if size + more > 0]
+    for number, size in enumerate([*sizes, *(-size for size in sizes)]):
+        book.accounts.mode[world.state.open_account(f"a{number}")] = number % 2
+        book.positions.size[book.positions.open(number, contract, rules.contract_rank)] = size
+    assert sizes
+    assert check(world.state) == fit(world.state)
 
 
 @pytest.mark.parametrize("kind", KINDS)

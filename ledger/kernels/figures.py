@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from ledger.kernels.compiling import MOST, Flags, Ints, compiled
+from ledger.kernels.compiling import MOST, Flags, Floats, Ints, compiled
 from ledger.kernels.positions import Exposures
 
 _NEAREST_TOLERANCE: Final = 1e-12
@@ -27,17 +26,30 @@ class Evaluated(NamedTuple):
 
 def new_figures(count: int) -> Evaluated:
     """Room for so many pools."""
-    return Evaluated(np.zeros(count, np.bool_), *(np.zeros(count, np.int64) for _ in range(5)))
+    return Evaluated(
+        fits=np.zeros(count, np.bool_),
+        equity=np.zeros(count, np.int64),
+        gross=np.zeros(count, np.int64),
+        net=np.zeros(count, np.int64),
+        requirement=np.zeros(count, np.int64),
+        regime=np.zeros(count, np.int8),
+    )
 
 
 @compiled
 def rounded(amount: float) -> int:
     """`ledger.arithmetic.round_requirement`."""
     scaled = amount * 1e6
-    nearest = np.rint(scaled)
-    if abs(nearest - scaled) <= _NEAREST_TOLERANCE * abs(scaled):
-        return int(nearest)
-    return math.ceil(scaled)
+    nearest, above = np.rint(scaled), np.ceil(scaled)
+    return int(nearest if abs(nearest - scaled) <= _NEAREST_TOLERANCE * abs(scaled) else above)
+
+
+@compiled
+def _round_column(start: int, count: int, amounts: Floats, fits: Flags, column: Ints) -> None:
+    """Without a branch, so that several are rounded at once."""
+    for place in range(np.uint64(count)):
+        at = place + np.uint64(start)
+        column[at] = rounded(amounts[place] if fits[at] else 0.0)
 
 
 @compiled
@@ -45,16 +57,15 @@ def round_figures(
     start: int, count: int, exposures: Exposures, unrealised: Ints, worth: Ints, found: Evaluated
 ) -> None:
     """Put the first of a batch behind the `start` first figures."""
-    for place in range(count):
-        gross, requirement = exposures.gross[place], exposures.requirement[place]
-        if (
-            exposures.fits[place]
-            and exposures.reach[place] <= MOST
-            and max(gross, requirement) < _MOST_REQUIRED
-        ):
-            at = start + place
-            found.fits[at] = True
-            found.equity[at] = worth[place] + unrealised[place]
-            found.gross[at], found.net[at] = rounded(gross), rounded(exposures.net[place])
-            found.requirement[at] = rounded(requirement)
-            found.regime[at] = exposures.regime[place]
+    # Each array is taken out once: to take it out of its tuple counts a reference, every time.
+    gross, required, regimes = exposures.gross, exposures.requirement, exposures.regime
+    fitting, reaches = exposures.fits, exposures.reach
+    fits, equities, found_regimes = found.fits, found.equity, found.regime
+    for place in range(np.uint64(count)):
+        at = place + np.uint64(start)
+        most = max(gross[place], required[place])
+        fits[at] = fitting[place] & (reaches[place] <= MOST) & (most < _MOST_REQUIRED)
+        equities[at], found_regimes[at] = worth[place] + unrealised[place], regimes[place]
+    _round_column(start, count, gross, fits, found.gross)
+    _round_column(start, count, exposures.net, fits, found.net)
+    _round_column(start, count, required, fits, found.requirement)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,9 +140,7 @@ def require_netting(count: int, exposures: Exposures, asked: Flags, terms: Netti
     gross, net, required, regimes = exposures.gross, exposures.net, exposures.requirement, exposures.regime
     underlying, correlation, shares = terms
     correlated, independent = np.empty(count), np.empty(count)
-    _exposures(
-        count, asked, begins, contracts, weights, underlying, correlation, correlated, independent
-    )
+    _exposures(count, asked, begins, contracts, weights, underlying, correlation, correlated, independent)
     for place in range(count):
         if asked[place]:
             required[place], regimes[place] = _worst(
