@@ -79,6 +79,7 @@ class Holdings:
     def cover_all(self) -> None:
         """Every row has its slot among the intervals."""
         if self.table.covered != len(self.item) - len(self.free):
+            self.table.expect([len(holders) for holders in self.holders])
             for holders, intervals in zip(self.holders, self.intervals, strict=True):
                 intervals.cover(len(holders))
 

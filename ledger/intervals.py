@@ -10,6 +10,7 @@ The intervals of all items stand in the same few arrays, so that the compiled in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -52,6 +53,12 @@ class IntervalTable:
             live = sum(each.room for each in self.items)
             self._make_room(live + live // 2 + 2 * room)
         self._put(item, room, self.lower, self.upper, self.highest, self.lowest)
+
+    def expect(self, counts: Sequence[int]) -> None:
+        """Make room at once for so many holders of each item, and half as many again."""
+        slots = sum(max(each.room, count) for each, count in zip(self.items, counts, strict=True))
+        if slots > len(self.lower):
+            self._make_room(slots + slots // 2 + 2 * BLOCK * len(counts))
 
     def _make_room(self, slots: int) -> None:
         """New arrays, into which every region moves."""

@@ -40,12 +40,12 @@ def dump(state: State) -> bytes:
     return frame(_fields(state))
 
 
-def snapshot_hash(snapshot: bytes) -> str:
+def snapshot_hash(snapshot: bytes | memoryview) -> str:
     """The hash of the state that `dump` wrote, without restoring it. Malformed when it is no snapshot."""
     return framed_hash(_DOMAIN, STATE_FORMAT, unframe(memoryview(snapshot)))
 
 
-def format_of(snapshot: bytes) -> int | None:
+def format_of(snapshot: bytes | memoryview) -> int | None:
     """The STATE_FORMAT of the version that wrote a snapshot, None when it is no snapshot of any.
 
     Those before 3 did not say which they were.
@@ -58,7 +58,7 @@ def format_of(snapshot: bytes) -> int | None:
     return found if isinstance(found, int) else None
 
 
-def parameters_in(snapshot: bytes) -> bytes | None:
+def parameters_in(snapshot: bytes | memoryview) -> bytes | None:
     """The canonical bytes of the risk parameters in a snapshot, for the edge to decode.
 
     Malformed when it has no place for them.
@@ -69,7 +69,7 @@ def parameters_in(snapshot: bytes) -> bytes | None:
     return bytes(parameters) or None
 
 
-def restore(snapshot: bytes, parameters: RiskParametersPublished | None) -> State:
+def restore(snapshot: bytes | memoryview, parameters: RiskParametersPublished | None) -> State:
     """The state that `dump` wrote. `parameters` is what `parameters_in` holds, decoded."""
     document, *rest = unframe(memoryview(snapshot))
     facts = json.loads(bytes(document))

@@ -52,7 +52,7 @@ class Snapshot:
     page_hash: str
     state_hash: str
     engine_version: int
-    data: bytes
+    data: bytes | memoryview
 
 
 class Halted(RuntimeError):

@@ -310,7 +310,7 @@ class SqliteJournal:
             if data is not None:
                 yield Snapshot(shard, page, page_hash, state_hash, engine_version, data)
 
-    def _snapshot_data(self, shard: int, page: int, chunks: int) -> bytes | None:
+    def _snapshot_data(self, shard: int, page: int, chunks: int) -> memoryview | None:
         query = "SELECT data FROM snapshot_chunks WHERE shard = ? AND page = ? ORDER BY chunk"
         parts = [data for (data,) in self._db.execute(query, (shard, page))]
         try:

@@ -85,7 +85,10 @@ async def test_it_replays_to_its_recorded_head(version: str, tmp_path: Path) -> 
 def test_its_snapshot_has_the_hash_that_was_recorded(version: str) -> None:
     golden = load(version)
     form = STATE_FORMAT_OF[golden.snapshot.engine_version]
-    assert framed_hash("margin-ledger state", form, unframe(golden.snapshot.data)) == golden.facts["state"]
+    assert (
+        framed_hash("margin-ledger state", form, unframe(bytes(golden.snapshot.data)))
+        == golden.facts["state"]
+    )
 
 
 # The engine of a snapshot and its format, where that does not name itself.
@@ -155,7 +158,7 @@ async def test_it_replays_to_the_state_that_was_remembered(version: str, tmp_pat
     golden = load(version)
     async with restored(golden, tmp_path) as journal:
         state = (await latest(journal, 0)).state
-    then, now = golden.snapshot.data, dump(state)
+    then, now = bytes(golden.snapshot.data), dump(state)
     moved = MOVED.get(golden.snapshot.engine_version, {})
     columns_then, columns = columns_of(then), columns_of(now)
     for name in ("applied", "withdrawals"):
