@@ -27,11 +27,19 @@ def _look_into(block: int, price: int, lower: Ends, upper: Ends, left: NDArray[n
 
 
 @compiled
+def _count_touched(price: int, highest: Ends, lowest: Ends) -> int:
+    touched = 0
+    for block in range(len(highest)):
+        touched += highest[block] > price or lowest[block] < price
+    return touched
+
+
+@compiled
 def leave(
     price: int, lower: Ends, upper: Ends, highest: Ends, lowest: Ends
 ) -> tuple[NDArray[np.intp], int, int]:
     """The slots of an item that a price leaves, rising; and the bounds of all its intervals, made exact."""
-    left, count = np.empty(len(lower), np.intp), 0
+    left, count = np.empty(BLOCK * _count_touched(price, highest, lowest), np.intp), 0
     bottom, top = highest[0], lowest[0]
     for block in range(len(highest)):
         if highest[block] > price or lowest[block] < price:
