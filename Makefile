@@ -72,6 +72,7 @@ $(VENV)/.package: $(VENV)/.needed $(SOURCES)
 	@rm -rf $(LEFTOVERS)
 	@$(INSTALL) --no-deps .
 	@rm -rf $(LEFTOVERS)
+	@$(BIN)/python -P -c 'from processors.bench.machine import core; print("The core is", core())'
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.package

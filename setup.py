@@ -10,17 +10,19 @@ import warnings
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import BaseError, CCompilerError
 
 # The kernel is compiled by numba, when it is first used; a function that is generic in bytes is beyond mypyc.
 LEFT_OUT = ("compiled*.py", "framing.py")
 # Products and sums stay apart: where a processor fuses them, a float has other last bits.
-C_FLAGS = ["-O2", "-ffp-contract=off", "-Wno-unused-function"]
+C_FLAGS = ["-O2", "-ffp-contract=off", "-Wno-error"]
 # Compiled code would divide the nearest floats, which is not always the nearest float to the quotient.
 INEXACT = "CPyTagged_TrueDivide("
 
 
 def core() -> list[Extension]:
-    """The extensions that the core is; none where it cannot be translated."""
+    """The extensions that the core is, the library that all others need first; none without mypy."""
     ledger = Path("ledger")
     left_out = {path for pattern in LEFT_OUT for path in ledger.glob(pattern)}
     modules = sorted({*ledger.glob("*.py"), *ledger.glob("models/*.py")} - left_out)
@@ -29,13 +31,12 @@ def core() -> list[Extension]:
 
         extensions = mypycify(["--ignore-missing-imports", *map(str, modules)])
     except (ImportError, SystemExit) as failure:
-        warnings.warn(f"The core is not compiled: {failure}", stacklevel=1)
+        stay_plain(failure)
         return []
     for extension in extensions:
-        extension.extra_compile_args += C_FLAGS
-        extension.optional = True
+        extension.extra_compile_args = [*extension.extra_compile_args, *C_FLAGS]
         require_exact(extension.sources)
-    return extensions
+    return list(extensions)
 
 
 def require_exact(sources: list[str]) -> None:
@@ -45,7 +46,24 @@ def require_exact(sources: list[str]) -> None:
             sys.exit(f"{source}: the core divides integers with /, and not with ledger.arithmetic.quotient")
 
 
+def stay_plain(failure: BaseException) -> None:
+    """Say why nothing is compiled."""
+    warnings.warn(f"The core stays plain Python, and slower: {failure}", stacklevel=1)
+
+
+class AllOrNothing(build_ext):
+    """Half a core cannot be imported: where a part of it cannot be compiled, none is."""
+
+    def run(self) -> None:
+        """Compile the core, or leave it as it is."""
+        try:
+            super().run()
+        except (BaseError, CCompilerError, OSError) as failure:
+            stay_plain(failure)
+            self.extensions = []
+
+
 # Translating takes its time: it is done when something is built, and not for an editable install.
 is_build = bool({"bdist_wheel", "build_ext"} & set(sys.argv))
 is_plain = bool(os.environ.get("MARGIN_LEDGER_PLAIN"))
-setup(ext_modules=core() if is_build and not is_plain else [])
+setup(ext_modules=core() if is_build and not is_plain else [], cmdclass={"build_ext": AllOrNothing})

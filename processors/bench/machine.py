@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import ledger.engine
 from processors.bench.rows import CannotMeasure
 from processors.kafka.addresses import addresses
 
@@ -30,6 +31,13 @@ _LOOK_EVERY_S: Final = 0.2
 _INSTALL: Final = "it needs psutil: install margin-ledger[bench]"
 
 Cores = frozenset[int]
+
+
+def core() -> str:
+    """What the core is here."""
+    if Path(ledger.engine.__file__).suffix == ".py":
+        return "plain Python: it says the same as a compiled one, more slowly"
+    return "compiled"
 
 
 @cache

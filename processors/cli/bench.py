@@ -11,6 +11,7 @@ from rich.table import Table
 
 from processors.bench.catalogue import NAMES, chosen, measure
 from processors.bench.curve import Point, ticks_by_accounts
+from processors.bench.machine import core
 from processors.bench.rows import Row, Skipped
 from processors.bench.workbench import FULL, QUICK, workbench
 from processors.cli.console import (
@@ -68,7 +69,7 @@ def bench(
         _show(rows)
     if points:
         _plot(points)
-    for note in run.notes:
+    for note in (*run.notes, f"the core is {core()}"):
         err.print(note, markup=False, soft_wrap=True)
 
 
