@@ -133,6 +133,20 @@ def test_the_table_has_a_line_for_each_figure(monkeypatch: pytest.MonkeyPatch) -
     assert "ticks: beside a sweep" in shown
 
 
+def test_so_many_events_are_worked_through_as_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Sizes] = []
+
+    def measured(run: Workbench, _: object) -> list[Row]:
+        asked.append(run.sizes)
+        return []
+
+    monkeypatch.setattr(command, "measure", measured)
+    assert margin_ledger_bench("--quick", "--events", "10000000", "replay").exit_code == 0
+    [sizes] = asked
+    assert (sizes.accounts, sizes.events) == (QUICK.accounts, 10_000_000)
+    assert sizes.seconds > 10_000
+
+
 def test_a_row_that_is_not_there_is_named() -> None:
     result = margin_ledger_bench("speed")
     assert result.exit_code == 2

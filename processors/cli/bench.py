@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import click
 from rich.table import Table
@@ -29,6 +30,7 @@ from processors.cli.plots import plot_powers
 from processors.kafka.addresses import addresses, is_loopback
 from processors.kafka.cluster import Cluster, cluster_from
 
+_AS_LONG_AS_IT_TAKES = 1e9
 _MANY = 10  # a second: more need no decimals
 
 
@@ -37,6 +39,12 @@ _MANY = 10  # a second: more need no decimals
 @brokers_option
 @click.option("--allow-remote", is_flag=True, help="Load a broker that is not on this machine.")
 @click.option("--quick", is_flag=True, help="Less work: rows that need no broker take less than a minute.")
+@click.option(
+    "--events",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Work through N events, however long that takes (embedded, replay, pipeline).",
+)
 @click.option("--plot", "plotted", is_flag=True, help="Ticks a second against accounts, as a plot.")
 @json_option
 def bench(
@@ -44,6 +52,7 @@ def bench(
     brokers: str | None,
     allow_remote: bool,
     quick: bool,
+    events: int | None,
     plotted: bool,
     as_json: bool,
 ) -> None:
@@ -60,7 +69,10 @@ def bench(
         raise click.BadParameter(f"no row is called {unknown}; there are {', '.join(NAMES)}") from None
     with ledger_errors(), _quiet_client():
         cluster = None if brokers is None else _cluster(brokers, allow_remote=allow_remote)
-        with workbench(QUICK if quick else FULL, progress_bar, cluster) as run:
+        sizes = QUICK if quick else FULL
+        if events is not None:
+            sizes = replace(sizes, events=events, seconds=_AS_LONG_AS_IT_TAKES)
+        with workbench(sizes, progress_bar, cluster) as run:
             rows = list(measure(run, benchmarks))
             points = ticks_by_accounts(run) if plotted else []
     if as_json:
