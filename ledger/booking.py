@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 from schemas.outputs import LedgerOutput
 
 
-class Cause(NamedTuple):
+@final
+class Cause:
     """The input that makes the ledger look and speak: its event id and its time."""
 
-    event_id: str
-    ts: int
+    __slots__ = ("event_id", "ts")
+
+    def __init__(self, event_id: str, ts: int) -> None:
+        self.event_id, self.ts = event_id, ts
 
 
 class Fill(NamedTuple):

@@ -70,9 +70,9 @@ def apply(state: State, event: Event, version: int = ENGINE_VERSION) -> list[Led
     if isinstance(event, CorrelationsPublished):
         return _adopt_correlations(state, event, cause)
     if isinstance(event, PRICE_EVENTS):
-        said, pools = _PRICES[type(event)](state, event, cause)
+        priced = _PRICES[type(event)](state, event, cause)
         state.market.tell_time(event.ts)
-        return [*said, *notice_stale(state, cause), *examine(state, pools, cause)]
+        return [*priced.said, *notice_stale(state, cause), *examine(state, priced.pools, cause)]
     return _apply_to_account(state, event, cause, version)
 
 

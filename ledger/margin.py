@@ -8,20 +8,27 @@ one fixed order of operations, so the same pool has the same requirement to the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, final
 
 from schemas.outputs import RegimeName
 
 REGIME_TOLERANCE: Final = 1e-12
 
 
-class Exposure(NamedTuple):
-    """The positions of a pool, in the order of their symbols."""
+@final
+class Exposure:
+    """The positions of a pool, in the order of their symbols.
 
-    contracts: list[int]
-    values: list[int]  # signed notional at the mark, in settlement units
-    weights: list[float]  # signed maintenance margin, in the settlement asset
-    unrealised: int  # in settlement units
+    By position `values`, the signed notional at the mark in settlement units, and `weights`, the signed
+    maintenance margin in the settlement asset; `unrealised`, the profit of all, in settlement units.
+    """
+
+    __slots__ = ("contracts", "unrealised", "values", "weights")
+
+    def __init__(
+        self, contracts: list[int], values: list[int], weights: list[float], unrealised: int
+    ) -> None:
+        self.contracts, self.values, self.weights, self.unrealised = contracts, values, weights, unrealised
 
 
 class Requirement(NamedTuple):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from typing import final
 
 from ledger.arithmetic import multiply_divide_truncate
 from ledger.book import INTEREST
@@ -17,11 +16,14 @@ from schemas.outputs import LedgerOutput
 from schemas.units import INDEX_PRECISION, RATE_PRECISION
 
 
-class Priced(NamedTuple):
+@final
+class Priced:
     """What is said of a price, and the pools that its event concerns."""
 
-    said: list[LedgerOutput]
-    pools: Iterable[int]
+    __slots__ = ("pools", "said")
+
+    def __init__(self, said: list[LedgerOutput], pools: list[int]) -> None:
+        self.said, self.pools = said, pools
 
 
 def set_mark(state: State, event: MarkPrice, cause: Cause) -> Priced:

@@ -23,10 +23,11 @@ def valued(values: Sequence[int], rates: Sequence[float]) -> Exposure:
 
 def in_order(exposure: Exposure, order: Sequence[int]) -> Exposure:
     """The same positions in another order."""
-    return exposure._replace(
-        contracts=[exposure.contracts[place] for place in order],
-        values=[exposure.values[place] for place in order],
-        weights=[exposure.weights[place] for place in order],
+    return Exposure(
+        [exposure.contracts[place] for place in order],
+        [exposure.values[place] for place in order],
+        [exposure.weights[place] for place in order],
+        exposure.unrealised,
     )
 
 

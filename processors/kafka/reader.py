@@ -252,9 +252,7 @@ class Reader(_Connection):
         """Take over what the client has fetched, waiting this long for something to come."""
         consumer = await self._started()
         try:
-            for at, records in (await self._fetched(consumer, milliseconds)).items():
-                if at in self._held:
-                    self._held[at].extend(records)
+            await self._take_over(consumer, milliseconds)
             for at in list(self._position):
                 # Control records and aborted ones are passed over: the position moves without a record.
                 self._position[at] = await consumer.position(at)
@@ -263,25 +261,30 @@ class Reader(_Connection):
         except KafkaError as error:
             raise LogUnavailable(f"the log cannot be read: {error!r}") from error
 
-    async def _fetched(
-        self, consumer: AIOKafkaConsumer, milliseconds: int
-    ) -> dict[TopicPartition, list[Any]]:
-        """What the client has. Where a record cannot be read, all before it is had first, one by one."""
+    async def _take_over(self, consumer: AIOKafkaConsumer, milliseconds: int) -> None:
+        """Hold what the client has. Where a record cannot be read, all before it is had first, one by one."""
         if not self._one_by_one:
             try:
-                return dict(await consumer.getmany(timeout_ms=milliseconds))
+                self._hold(await consumer.getmany(timeout_ms=milliseconds))
             except CorruptRecordException:
                 # The client drops what it held of any partition, so all of it has to be fetched again.
                 self._one_by_one = True
                 for at, position in self._position.items():
                     consumer.seek(at, position)
-        fetched: dict[TopicPartition, list[Any]] = {}
-        for at in self._position.keys() - self._unreadable.keys():
+            else:
+                return
+        for at in [at for at in self._position if at not in self._unreadable]:
             try:
-                fetched |= await consumer.getmany(at, timeout_ms=max(milliseconds, 1), max_records=1)
+                # Each is held at once: whoever else polls meanwhile, and finds the place that cannot be
+                # read, must see what was before it.
+                self._hold(await consumer.getmany(at, timeout_ms=max(milliseconds, 1), max_records=1))
             except CorruptRecordException:
                 self._unreadable[at] = await consumer.position(at)
-        return fetched
+
+    def _hold(self, fetched: Mapping[TopicPartition, list[Any]]) -> None:
+        for at, records in fetched.items():
+            if at in self._held:
+                self._held[at].extend(records)
 
     def _pause_full(self, enough: int) -> None:
         assert self._consumer is not None
