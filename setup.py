@@ -13,8 +13,9 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
-# The kernel is compiled by numba, when it is first used; a function that is generic in bytes is beyond mypyc.
-LEFT_OUT = ("compiled*.py", "framing.py")
+# The kernel, and what calls it, numba compiles when it is used; a function generic in bytes is beyond mypyc.
+FOLDERS = ("ledger", "ledger/models")
+LEFT_OUT = {Path("ledger/framing.py")}
 # Products and sums stay apart: where a processor fuses them, a float has other last bits.
 C_FLAGS = ["-O2", "-ffp-contract=off", "-Wno-error"]
 # Compiled code would divide the nearest floats, which is not always the nearest float to the quotient.
@@ -23,9 +24,7 @@ INEXACT = "CPyTagged_TrueDivide("
 
 def core() -> list[Extension]:
     """The extensions that the core is, the library that all others need first; none without mypy."""
-    ledger = Path("ledger")
-    left_out = {path for pattern in LEFT_OUT for path in ledger.glob(pattern)}
-    modules = sorted({*ledger.glob("*.py"), *ledger.glob("models/*.py")} - left_out)
+    modules = sorted({module for folder in FOLDERS for module in Path(folder).glob("*.py")} - LEFT_OUT)
     try:
         from mypyc.build import mypycify  # noqa: PLC0415  (not there where it was not asked for)
 

@@ -141,7 +141,7 @@ class Book:
     # So many pools are worth the compiled kernel, which takes seconds to load where it never was.
     compiles_from: int = 50_000
     compiles_sets_from: int = 8  # of such a book; fewer are looked at sooner by the plain code
-    compiled_rules: Any = None  # the rules as the kernel reads them (ledger.compiled)
+    compiled_rules: Any = None  # the rules as the kernel reads them (ledger.at_scale)
 
     def compiles(self, pools: Sequence[int]) -> bool:
         """Whether these pools are worth the compiled kernel: many pools, of a large book."""

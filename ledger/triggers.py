@@ -121,14 +121,14 @@ def speaking(state: State, pools: list[int], *, everybody: bool) -> list[tuple[i
     if everybody or not is_compiled(state.book, pools):
         figures = evaluate(state.book, state.market, state.rules, pools)
         return list(zip(pools, figures, strict=True))
-    from ledger.compiled_index import settle_silent  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
+    from ledger.at_scale.index import settle_silent  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
 
     return settle_silent(state, pools)
 
 
 def settle_together(state: State, pools: Sequence[int]) -> None:
     """All is said of these pools, and most are settled by the compiled index, at once."""
-    from ledger.compiled_index import settle_silent  # noqa: PLC0415
+    from ledger.at_scale.index import settle_silent  # noqa: PLC0415
 
     for pool, figures in settle_silent(state, pools):
         settle(state, pool, figures)

@@ -38,7 +38,7 @@ def evaluate(book: Book, market: Market, rules: Rulebook, pools: Iterable[int]) 
     pools = list(pools)
     if book.compiles(pools):
         # Only now: it takes longer to load than all else, and on a new machine it is compiled first.
-        from ledger.compiled import evaluate_many  # noqa: PLC0415
+        from ledger.at_scale.evaluation import evaluate_many  # noqa: PLC0415
 
         return evaluate_many(book, market, rules, pools)
     mode, account = book.accounts.mode, book.pools.account

@@ -252,7 +252,7 @@ class Shard:
         """
         pools = self.state.book.awake()
         if len(pools) >= self._options.arms_from:
-            from ledger.compiled_index import settle_silent  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
+            from ledger.at_scale.index import settle_silent  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
 
             await asyncio.to_thread(settle_silent, self.state, pools)
 

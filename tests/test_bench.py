@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from ledger.compiled import evaluate_columns
+from ledger.at_scale.evaluation import evaluate_columns
 from ledger.engine import apply
 from ledger.pages import Coordinates, Line, Page, seal
 from ledger.state import State

@@ -41,7 +41,8 @@ FLOAT_FILES = frozenset(
     f"ledger/{name}.py"
     for name in (
         *("arithmetic", "correlation", "margin", "rates", "rulebook", "worst_side"),
-        *("caution", "compiled_index", "compiled_orders", "compiled_rules", "observables", "triggers"),
+        *("caution", "observables", "triggers"),
+        *(f"at_scale/{name}" for name in ("index", "orders", "rules")),
         *(f"models/{name}" for name in ("compilation", "netting", "scenario", "spread")),
         *(f"kernels/{name}" for name in ("collateral", "compiling", "figures", "netting", "orders")),
         *(f"kernels/{name}" for name in ("positions", "regimes", "scenario", "spread", "triggers", "wide")),

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ledger.at_scale.evaluation import batches, evaluate_columns, evaluate_many
+from ledger.at_scale.rules import kernel_rules
 from ledger.collateral import asset_value, haircut
-from ledger.compiled import batches, evaluate_columns, evaluate_many
-from ledger.compiled_rules import kernel_rules
 from ledger.kernels.collateral import asset_value as kernel_asset_value
 from ledger.kernels.collateral import haircut as kernel_haircut
 from ledger.kernels.figures import new_figures
@@ -114,7 +114,7 @@ def test_under_the_presets_no_ordinary_pool_is_left_to_the_plain_code(name: str)
 
 
 def test_many_combinations_are_evaluated_a_part_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ledger.compiled_orders._MOST_POSITIONS", 300)
+    monkeypatch.setattr("ledger.at_scale.orders._MOST_POSITIONS", 300)
     state = random_book(Random(1), random_rules(Random(1), "netting"), 40, orders=1.0)
     check(state)
 
@@ -287,7 +287,7 @@ def test_a_model_is_compiled_when_it_is_needed_and_not_before() -> None:
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from random import Random
-from ledger.compiled import evaluate_many
+from ledger.at_scale.evaluation import evaluate_many
 from ledger.kernels import netting, scenario, spread
 from random_books import random_book, random_rules
 state = random_book(Random(1), random_rules(Random(1), "spread"), {len(state.book.pools)})

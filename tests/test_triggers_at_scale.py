@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ledger.compiled import evaluate_columns
+from ledger.at_scale.evaluation import evaluate_columns
 from ledger.engine import apply
 from ledger.state import State
 from processors.bench.large_book import large_book

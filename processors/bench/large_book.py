@@ -45,7 +45,7 @@ def large_book(load: Load, pools: int, ts: int, seed: int = 1) -> State:
 
 def publish(state: State) -> None:
     """What everybody's figures are now is what was published last, so that nobody speaks at a first look."""
-    from ledger.compiled import evaluate_columns  # noqa: PLC0415  (it loads a compiler)
+    from ledger.at_scale.evaluation import evaluate_columns  # noqa: PLC0415  (it loads a compiler)
 
     pools = state.book.pools
     found = evaluate_columns(state.book, state.market, state.rules, np.arange(len(pools)))

@@ -31,7 +31,7 @@ class ManyPools:
     def settle(self) -> int:
         """Give every pool its intervals, as a recovery does; how many have them then."""
         # Only where it is measured: the command line must not wait for a compiler.
-        from ledger.compiled_index import settle_silent  # noqa: PLC0415
+        from ledger.at_scale.index import settle_silent  # noqa: PLC0415
 
         pools = range(len(self.state.book.pools))
         for start in range(0, len(pools), _CHUNK):
@@ -41,7 +41,7 @@ class ManyPools:
 
 def evaluate_compiled(state: State, pools: NDArray[np.int64]) -> Any:
     """The figures of pools, by the kernel."""
-    from ledger.compiled import evaluate_columns  # noqa: PLC0415
+    from ledger.at_scale.evaluation import evaluate_columns  # noqa: PLC0415
 
     return evaluate_columns(state.book, state.market, state.rules, pools)
 

@@ -8,9 +8,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ledger.at_scale.evaluation import PORTFOLIO, Batch, as_figures, balance_columns, batches
+from ledger.at_scale.rules import kernel_rules
 from ledger.book import NO_REGIME
-from ledger.compiled import PORTFOLIO, Batch, as_figures, balance_columns, batches
-from ledger.compiled_rules import kernel_rules
 from ledger.intervals import IntervalTable
 from ledger.kernels.figures import Evaluated, new_figures
 from ledger.kernels.triggers import IntervalColumns, Watched, settle_pools

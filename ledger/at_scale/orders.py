@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ledger.at_scale.rules import KernelRules, require
 from ledger.book import Book
-from ledger.compiled_rules import KernelRules, require
 from ledger.kernels.orders import (
     Choices,
     Lots,

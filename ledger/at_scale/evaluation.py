@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.arithmetic import multiply_requirement
+from ledger.at_scale.orders import require_orders
+from ledger.at_scale.rules import KernelRules, kernel_rules, require
 from ledger.book import MODES, Book
-from ledger.compiled_orders import require_orders
-from ledger.compiled_rules import KernelRules, kernel_rules, require
 from ledger.kernels.collateral import BalanceColumns, value_collateral
 from ledger.kernels.figures import Evaluated, new_figures, round_figures
 from ledger.kernels.positions import Exposures, PositionColumns, find_rows, value_positions
