@@ -249,6 +249,11 @@ class Book:
         moved: NDArray[np.signedinteger] = pools[~has_room]
         return moved
 
+    def recount(self) -> None:
+        """After columns were filled as a whole."""
+        self.positions.recount()
+        self.balances.recount()
+
     def is_flat(self, pool: int) -> bool:
         """Whether the pool has no position."""
         return self.positions.first[pool] == NONE
@@ -286,10 +291,10 @@ class Book:
         """Move a position, at its entry cost, to a pool that has none in this instrument."""
         old = self.positions.find(source, contract)
         size, cost = self.positions.size[old], self.positions.cost[old]
-        self.positions.size[old] = self.positions.cost[old] = 0
+        self.positions.change(old, -size, -cost)
         self.positions.close(old)
         new = self.positions.open(target, contract, rules.contract_rank)
-        self.positions.size[new], self.positions.cost[new] = size, cost
+        self.positions.change(new, size, cost)
 
     def trade(self, pool: int, contract: int, lots: int, price: int, rules: Rulebook) -> None:
         """Book a fill of signed `lots` at `price` ticks: close at average cost first, open what is left."""
@@ -304,8 +309,7 @@ class Book:
         if closing:
             realised = self._close(row, closing, price * terms.value_scale)
             self.pay(pool, rules.settlement, realised, clearing, rules)
-        self.positions.size[row] += lots - closing
-        self.positions.cost[row] += (lots - closing) * price * terms.value_scale
+        self.positions.change(row, lots - closing, (lots - closing) * price * terms.value_scale)
         if self.positions.size[row] == 0:
             self.positions.close(row)
 
@@ -313,15 +317,14 @@ class Book:
         row = self.balances.find(pool, asset)
         if row == NONE:
             row = self.balances.open(pool, asset, rules.asset_rank)
-        self.balances.amount[row] += amount
+        self.balances.change(row, amount)
 
     def _close(self, row: int, closing: int, lot_value: int) -> int:
         """Take `closing` lots (of opposite sign) off a position; the profit or loss realised."""
         size, cost = self.positions.size[row], self.positions.cost[row]
         # Divided once and toward zero; the remainder stays in the position, so nothing is lost.
         cost_out = multiply_divide_truncate(cost, -closing, size)
-        self.positions.size[row] = size + closing
-        self.positions.cost[row] = cost - cost_out
+        self.positions.change(row, closing, -cost_out)
         return -closing * lot_value - cost_out
 
 
@@ -334,12 +337,24 @@ def closing_part(size: int, lots: int) -> int:
 
 def imbalances(book: Book, rules: Rulebook) -> dict[str, int]:
     """Assets and symbols that do not sum to zero over pools and house. Empty, or an invariant is broken."""
+    balances, sizes = book.balances.totals(book.balances.amount), book.positions.totals(book.positions.size)
+    return _imbalances(book, rules, balances, sizes)
+
+
+def posted_imbalances(book: Book, rules: Rulebook) -> dict[str, int]:
+    """The same of what was posted since columns were last filled as a whole, without reading a row.
+
+    Every page asks this, so it must not depend on how many accounts there are.
+    """
+    return _imbalances(book, rules, book.balances.total, book.positions.total)
+
+
+def _imbalances(book: Book, rules: Rulebook, balances: list[int], sizes: list[int]) -> dict[str, int]:
     totals: defaultdict[str, int] = defaultdict(int)
     for (_, name), amount in book.house.items():
         totals[name] += amount
-    # Every page asks this, so it must not take longer than the page: no loop over the rows.
-    for collateral, amount in zip(rules.collateral, book.balances.totals(book.balances.amount), strict=True):
+    for collateral, amount in zip(rules.collateral, balances, strict=True):
         totals[collateral.asset] += amount
-    for contract, lots in zip(rules.contracts, book.positions.totals(book.positions.size), strict=True):
+    for contract, lots in zip(rules.contracts, sizes, strict=True):
         totals[contract.symbol] += lots
     return {name: total for name, total in totals.items() if total}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.intervals import Intervals, IntervalTable
-from ledger.table import AmountColumn, Amounts, Column
+from ledger.table import AmountColumn, Amounts, Column, exact_sum
 
 NONE = -1
 
@@ -28,6 +28,8 @@ class Holdings:
         self.slot = Column("i4", NONE)
         self.first = Column("i4", NONE)  # per pool
         self.holders: list[Column] = []  # per item
+        # Per item the sum of what is conserved (sizes, balances): kept with every change, in no snapshot.
+        self.total: list[int] = []
         # Of the index, which is derived and so in no snapshot: per item by slot, and how often it was asked.
         self.table = IntervalTable()
         self.intervals = self.table.items
@@ -42,6 +44,7 @@ class Holdings:
     def add_item(self) -> None:
         """Room for one more item, which nobody holds."""
         self.holders.append(Column("i4", NONE))
+        self.total.append(0)
         self.table.add()
         self.asked.grow()
 
@@ -185,6 +188,16 @@ class Positions(Holdings):
         self.cost = AmountColumn()
         super().__init__(size=self.size, cost=self.cost)
 
+    def change(self, row: int, lots: int, cost: int) -> None:
+        """Add to a position."""
+        self.size[row] += lots
+        self.cost[row] += cost
+        self.total[self.item.view[row]] += lots
+
+    def recount(self) -> None:
+        """After columns were filled as a whole."""
+        self.total = self.totals(self.size)
+
 
 class Balances(Holdings):
     """Per (pool, asset): the signed balance at the asset's precision."""
@@ -193,12 +206,23 @@ class Balances(Holdings):
         self.amount = AmountColumn()
         super().__init__(amount=self.amount)
 
+    def change(self, row: int, amount: int) -> None:
+        """Add to a balance."""
+        self.amount[row] += amount
+        self.total[self.item.view[row]] += amount
+
+    def recount(self) -> None:
+        """After columns were filled as a whole."""
+        self.total = self.totals(self.amount)
+
     def add_each(self, pools: NDArray[np.signedinteger], asset: int, amounts: Amounts) -> NDArray[np.bool_]:
         """Add to the balances of different pools; which of them were done.
 
         The others have no balance yet, or amounts that are too large to be added all at once.
         """
-        return self.amount.add_each(self._rows_of(pools, asset), amounts)
+        done = self.amount.add_each(self._rows_of(pools, asset), amounts)
+        self.total[asset] += exact_sum(amounts[done])
+        return done
 
     def _rows_of(self, pools: NDArray[np.signedinteger], item: int) -> NDArray[np.int64]:
         """The row of each pool and this item, or NONE."""

@@ -84,6 +84,7 @@ def restore(snapshot: bytes | memoryview, parameters: RiskParametersPublished | 
     _restore_facts(state, facts)
     for name, column in _columns(state).items():
         column.load(named[name])
+    state.book.recount()
     _restore_others(state, named)
     return state
 

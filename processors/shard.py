@@ -13,9 +13,10 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from ledger.book import imbalances
+from ledger.book import Book, imbalances, posted_imbalances
 from ledger.engine import ENGINE_VERSION
 from ledger.pages import Page, Resume, hash_outputs, seal_genesis
+from ledger.rulebook import Rulebook
 from ledger.snapshots import dump, parameters_in, restore, snapshot_hash
 from ledger.state import State
 from processors.edge import Edge
@@ -26,6 +27,8 @@ from processors.partitioner import PARTITIONER
 from processors.skipping import Skips, read_around
 from schemas.parameters import RiskParametersPublished
 from schemas.wire import decode
+
+ImbalancesOf = Callable[[Book, Rulebook], dict[str, int]]
 
 
 def system_clock_ms() -> int:
@@ -92,7 +95,7 @@ class Shard:
         if not builder.entries:
             await self._go_on_saving()
             return None
-        self._check_conservation(builder)
+        self._require_conservation(posted_imbalances, builder.entries)
         closed = builder.close(self._options.clock_ms())
         self._options.at_step("before commit")
         await self._journal.commit(self._epoch, closed.page, closed.outputs)
@@ -178,6 +181,7 @@ class Shard:
 
     def _begin_saving(self) -> None:
         self._options.at_step("before snapshot")
+        self._require_conservation(imbalances, 0)  # of all rows: a page asks it only of what was posted
         # The copy is of this very moment; what takes its time has the copy, and the state goes on.
         self._saving = asyncio.create_task(self._save(self.tail, dump(self.state)))
         self._since_snapshot = 0
@@ -296,13 +300,14 @@ class Shard:
         """Until parameters exist nothing else is taken."""
         return "parameters" if self.state.rulebook is None else None
 
-    def _check_conservation(self, builder: PageBuilder) -> None:
+    def _require_conservation(self, imbalances_of: ImbalancesOf, taken: int) -> None:
+        """Halted when something was made or lost by the `taken` entries after the last page."""
         if self.state.rulebook is None:
             return
-        broken = imbalances(self.state.book, self.state.rulebook)
+        broken = imbalances_of(self.state.book, self.state.rulebook)
         if broken:
             raise Halted(
-                f"shard {self.number}: page {self.tail.number + 1} ({builder.entries} entries) "
+                f"shard {self.number}: page {self.tail.number + bool(taken)} ({taken} entries) "
                 f"does not conserve {broken}"
             )
 

@@ -6,13 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.arithmetic import multiply_divide_truncate
-from ledger.book import imbalances
+from ledger.book import Book, imbalances, posted_imbalances
 from ledger.funding import payments_of
+from ledger.snapshots import dump, restore
 from ledger.state import State
 from ledger.table import Amounts
 from reference import Reference
 from test_against_reference import compare
-from worlds import Event, World, collateral, histories, instrument, model, only, parameters
+from worlds import Event, World, collateral, histories, instrument, model, only, parameters, random_history
 
 RICH = "100000000000"
 BTC, DOGE = "BTC-PERP", "DOGE-PERP"
@@ -250,6 +251,31 @@ def test_an_imbalance_is_found(account: tuple[str, str], name: str) -> None:
     world.deposit("ann", "1")
     world.state.book.house[account] += 1
     assert imbalances(world.state.book, world.state.rules) == {name: 1}
+    assert posted_imbalances(world.state.book, world.state.rules) == {name: 1}
+
+
+@given(histories())
+def test_what_was_posted_is_what_stands_in_the_rows(history: list[Event]) -> None:
+    world = World()
+    for event in history[1:]:
+        world.offer(event)
+        check_totals(world.state.book)
+    assert posted_imbalances(world.state.book, world.state.rules) == {}
+
+
+def check_totals(book: Book) -> None:
+    assert book.balances.total == book.balances.totals(book.balances.amount)
+    assert book.positions.total == book.positions.totals(book.positions.size)
+
+
+def test_so_it_is_after_a_restart() -> None:
+    world = World()
+    for event in random_history(3, 400)[1:]:
+        world.offer(event)
+    again = restore(dump(world.state), world.state.rules.parameters)
+    check_totals(again.book)
+    assert again.book.balances.total == world.state.book.balances.total
+    assert any(again.book.positions.total)
 
 
 # ---------- the limits of units.py

@@ -478,3 +478,31 @@ async def test_an_input_that_cannot_be_applied_halts_its_shard_and_is_named(
     with pytest.raises(Halted, match="shard 0: page 1: parameters/0 offset 0 cannot be applied: ZeroDiv"):
         await run_shard(folder)
     assert await published(folder) == []
+
+
+# --- nothing is made and nothing is lost ------------------------------------------------------------------
+
+
+async def shard_of(folder: Path, **options: Any) -> Shard:
+    """A shard after its first page."""
+    shard = Shard(SqliteJournal.open(ledger_of(folder, random_history(1, 60))), 0, small_pages(**options))
+    await shard.recover()
+    await shard.step()
+    return shard
+
+
+async def test_a_page_that_makes_something_of_nothing_is_not_committed(tmp_path: Path) -> None:
+    shard = await shard_of(tmp_path, snapshot_every=10**9)
+    shard.state.book.house["external", "USDT"] += 1
+    with pytest.raises(Halted, match=r"page 2 \(3 entries\) does not conserve {'USDT': 1}"):
+        await shard.step()
+    assert shard.tail.number == 1
+
+
+async def test_no_snapshot_is_saved_of_rows_that_are_not_what_was_posted(tmp_path: Path) -> None:
+    shard = await shard_of(tmp_path, snapshot_every=10**9)
+    while not len(shard.state.book.balances.item):
+        await shard.step()
+    shard.state.book.balances.amount[0] += 1
+    with pytest.raises(Halted, match="does not conserve"):
+        await shard.save_snapshot()

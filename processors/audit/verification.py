@@ -11,9 +11,10 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
-from ledger.book import imbalances
+from ledger.book import Book, imbalances, posted_imbalances
 from ledger.engine import ENGINE_VERSION
 from ledger.pages import NO_PAGE_HASH, Page, PublishedOutput, hash_outputs
+from ledger.rulebook import Rulebook
 from ledger.snapshots import STATE_FORMAT, format_of, state_hash
 from ledger.state import State
 from processors.audit.differences import Difference, Kind, PageFacts, compare_outputs
@@ -145,6 +146,13 @@ async def _page(journal: Journal, shard: int, number: int) -> Page | None:
 
 async def _walk_pages(walk: _Walk, advance: Callable[[int], None]) -> Difference | None:
     last = walk.scope.last
+    difference = await _walk_to(walk, last, advance)
+    # Of all rows: a page asks it only of what was posted.
+    difference = difference or _check_conservation(walk, walk.previous, imbalances)
+    return await _check_rest(walk) if difference is None and last is None else difference
+
+
+async def _walk_to(walk: _Walk, last: int | None, advance: Callable[[int], None]) -> Difference | None:
     async for page in _timed(walk.journal.pages(walk.report.shard, walk.next_number), walk.report):
         if last is not None and page.number > last:
             return None
@@ -152,7 +160,7 @@ async def _walk_pages(walk: _Walk, advance: Callable[[int], None]) -> Difference
         if difference:
             return difference
         advance(1)
-    return await _check_rest(walk) if last is None else None
+    return None
 
 
 async def _timed(pages: AsyncIterator[Page], report: ShardReport) -> AsyncIterator[Page]:
@@ -218,8 +226,14 @@ def _check_outcome(walk: _Walk, page: Page, outputs: list[PublishedOutput]) -> D
     if found != page.output_hash:
         what = "recomputed outputs do not have the hash that the page records"
         return replace(_about(walk, page, what, "engine"), expected=page.output_hash, found=found)
+    return _check_conservation(walk, page, posted_imbalances)
+
+
+def _check_conservation(
+    walk: _Walk, page: Page | None, imbalances_of: Callable[[Book, Rulebook], dict[str, int]]
+) -> Difference | None:
     rules = walk.state.rulebook
-    broken = imbalances(walk.state.book, rules) if rules else {}
+    broken = imbalances_of(walk.state.book, rules) if rules else {}
     return _about(walk, page, f"not conserved: {broken}", "engine") if broken else None
 
 

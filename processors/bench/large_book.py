@@ -39,6 +39,7 @@ def large_book(load: Load, pools: int, ts: int, seed: int = 1) -> State:
     margin = dice.integers(_LEAST_MARGIN, _MOST_MARGIN, pools)
     _fill(state.book.balances, np.full((pools, 1), state.rules.settlement))
     state.book.balances.amount.load((notionals.sum(axis=1) // 100 * margin).astype("<i8").tobytes())
+    state.book.recount()
     _balance_the_house(state)
     return state
 
