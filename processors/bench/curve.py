@@ -1,4 +1,4 @@
-"""Ticks a second against accounts: with the index, with a compiled sweep, and in plain Python.
+"""Ticks a second against accounts: with the index, with a compiled sweep, and pool by pool.
 
 A sweep evaluates all holders at every tick, compiled or not, so it is the slower the more there are; with the
 index a tick costs what it changes.

@@ -127,8 +127,8 @@ def _plot(points: list[Point]) -> None:
     """The curves, and the figures that they are drawn from."""
     ways = ("indexed", "swept", "plain")
     curves = {way[0]: [(point.accounts, getattr(point, way)) for point in points] for way in ways}
-    plot_powers(out, "ticks/s by accounts: i with the index, s swept, p plain Python", curves)
-    table = Table("accounts", "with the index", "compiled sweep", "plain Python", title="Ticks a second")
+    plot_powers(out, "ticks/s by accounts: i with the index, s swept, p pool by pool", curves)
+    table = Table("accounts", "with the index", "compiled sweep", "pool by pool", title="Ticks a second")
     for point in points:
         table.add_row(f"{point.accounts:,}", *(_rate(getattr(point, way)) for way in ways))
     out.print(table)
