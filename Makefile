@@ -10,7 +10,7 @@ PYTEST_ARGS ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 INSTALL := $(PIP) install --constraint constraints.txt --no-build-isolation
-# What pyproject.toml lists under a key: `$(call listed,dependencies)`.
+# What pyproject.toml lists under some keys: `$(call listed,["project"]["dependencies"])`.
 listed = $$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))$(1))')
 # Folders are among the sources, so that a file taken away counts as a change too.
 SOURCES := $(shell find schemas ledger processors -name '__pycache__' -prune -o -print 2>/dev/null) setup.py

@@ -7,7 +7,7 @@ over pools and house, and so does every instrument's size.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -333,6 +333,9 @@ def closing_part(size: int, lots: int) -> int:
     if (size > 0) == (lots > 0) or size == 0:
         return 0
     return lots if abs(lots) <= abs(size) else -size
+
+
+ImbalancesOf = Callable[[Book, Rulebook], dict[str, int]]  # one of the two below
 
 
 def imbalances(book: Book, rules: Rulebook) -> dict[str, int]:

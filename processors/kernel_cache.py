@@ -47,4 +47,4 @@ def _sources() -> list[Path]:
     assert found is not None
     assert found.submodule_search_locations
     ledger = Path(found.submodule_search_locations[0])
-    return [source for folder in ("", "at_scale", "kernels") for source in (ledger / folder).glob("*.py")]
+    return [*(ledger / "kernels").glob("*.py"), *ledger.glob("*.py")]

@@ -13,10 +13,9 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
-from ledger.book import Book, imbalances, posted_imbalances
+from ledger.book import ImbalancesOf, imbalances, posted_imbalances
 from ledger.engine import ENGINE_VERSION
 from ledger.pages import Page, Resume, hash_outputs, seal_genesis
-from ledger.rulebook import Rulebook
 from ledger.snapshots import dump, parameters_in, restore, snapshot_hash
 from ledger.state import State
 from processors.edge import Edge
@@ -27,8 +26,6 @@ from processors.partitioner import PARTITIONER
 from processors.skipping import Skips, read_around
 from schemas.parameters import RiskParametersPublished
 from schemas.wire import decode
-
-ImbalancesOf = Callable[[Book, Rulebook], dict[str, int]]
 
 
 def system_clock_ms() -> int:
@@ -95,7 +92,9 @@ class Shard:
         if not builder.entries:
             await self._go_on_saving()
             return None
-        self._require_conservation(posted_imbalances, builder.entries)
+        self._require_conservation(
+            posted_imbalances, f"page {self.tail.number + 1} ({builder.entries} entries)"
+        )
         closed = builder.close(self._options.clock_ms())
         self._options.at_step("before commit")
         await self._journal.commit(self._epoch, closed.page, closed.outputs)
@@ -122,7 +121,9 @@ class Shard:
                 began = began or now
                 self._take(builder, arrival)
             elif self._halt is not None:
-                self._end(builder, self._halt)
+                if not builder.entries:  # else what was taken has its page first
+                    place = f"shard {self.number}: after page {self.tail.number}"
+                    raise Halted(f"{place}: {self._halt}") from self._halt
                 return
             elif now < began + wait_s:
                 await asyncio.sleep(began + wait_s - now)
@@ -143,11 +144,6 @@ class Shard:
                 f"shard {self.number}: page {self.tail.number + 1}: {topic}/{partition} offset {offset} "
                 f"cannot be applied: {error!r}"
             ) from error
-
-    def _end(self, builder: PageBuilder, halt: Halted) -> None:
-        """Halt where nothing more can be read; what was taken before has its page first."""
-        if not builder.entries:
-            raise Halted(f"shard {self.number}: after page {self.tail.number}: {halt}") from halt
 
     async def save_snapshot(self) -> None:
         """Keep the state after the last page, so that the next recovery is short; at the end it is whole."""
@@ -181,7 +177,8 @@ class Shard:
 
     def _begin_saving(self) -> None:
         self._options.at_step("before snapshot")
-        self._require_conservation(imbalances, 0)  # of all rows: a page asks it only of what was posted
+        # Of all rows: a page asks it only of what was posted.
+        self._require_conservation(imbalances, f"the state after page {self.tail.number}")
         # The copy is of this very moment; what takes its time has the copy, and the state goes on.
         self._saving = asyncio.create_task(self._save(self.tail, dump(self.state)))
         self._since_snapshot = 0
@@ -300,16 +297,13 @@ class Shard:
         """Until parameters exist nothing else is taken."""
         return "parameters" if self.state.rulebook is None else None
 
-    def _require_conservation(self, imbalances_of: ImbalancesOf, taken: int) -> None:
-        """Halted when something was made or lost by the `taken` entries after the last page."""
+    def _require_conservation(self, imbalances_of: ImbalancesOf, what: str) -> None:
+        """Halted when something was made or lost; `what` is asked."""
         if self.state.rulebook is None:
             return
         broken = imbalances_of(self.state.book, self.state.rulebook)
         if broken:
-            raise Halted(
-                f"shard {self.number}: page {self.tail.number + bool(taken)} ({taken} entries) "
-                f"does not conserve {broken}"
-            )
+            raise Halted(f"shard {self.number}: {what} does not conserve {broken}")
 
 
 async def load_newest_snapshot(journal: Journal, shard: int) -> tuple[State, int]:

@@ -11,10 +11,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
-from ledger.book import Book, imbalances, posted_imbalances
+from ledger.book import ImbalancesOf, imbalances, posted_imbalances
 from ledger.engine import ENGINE_VERSION
 from ledger.pages import NO_PAGE_HASH, Page, PublishedOutput, hash_outputs
-from ledger.rulebook import Rulebook
 from ledger.snapshots import STATE_FORMAT, format_of, state_hash
 from ledger.state import State
 from processors.audit.differences import Difference, Kind, PageFacts, compare_outputs
@@ -229,9 +228,7 @@ def _check_outcome(walk: _Walk, page: Page, outputs: list[PublishedOutput]) -> D
     return _check_conservation(walk, page, posted_imbalances)
 
 
-def _check_conservation(
-    walk: _Walk, page: Page | None, imbalances_of: Callable[[Book, Rulebook], dict[str, int]]
-) -> Difference | None:
+def _check_conservation(walk: _Walk, page: Page | None, imbalances_of: ImbalancesOf) -> Difference | None:
     rules = walk.state.rulebook
     broken = imbalances_of(walk.state.book, rules) if rules else {}
     return _about(walk, page, f"not conserved: {broken}", "engine") if broken else None
