@@ -26,6 +26,11 @@ _Ends = NDArray[np.int64]
 _NO_SLOTS: Final = np.empty(0, dtype=np.intp)
 
 
+def room_for(count: int) -> int:
+    """How many slots a region for so many holders has: whole blocks, and some for those who come next."""
+    return -(-(count + count // 8) // BLOCK) * BLOCK
+
+
 class IntervalTable:
     """The intervals of many items. Those of an item are in a region of whole blocks, which moves to grow."""
 
@@ -56,16 +61,16 @@ class IntervalTable:
 
     def expect(self, counts: Sequence[int]) -> None:
         """Make room at once for so many holders of each item, and half as many again."""
-        slots = sum(max(each.room, count) for each, count in zip(self.items, counts, strict=True))
+        slots = sum(max(each.room, room_for(count)) for each, count in zip(self.items, counts, strict=True))
         if slots > len(self.lower):
-            self._make_room(slots + slots // 2 + 2 * BLOCK * len(counts))
+            self._make_room(slots + slots // 2)
 
     def _make_room(self, slots: int) -> None:
-        """New arrays, into which every region moves."""
+        """New arrays, into which every region moves. What is no region of them is not touched."""
         before = (self.lower, self.upper, self.highest, self.lowest)
         slots, self.used = -(-slots // BLOCK) * BLOCK, 0
-        self.lower, self.upper = np.full(slots, _LEAST), np.full(slots, _MOST)
-        self.highest, self.lowest = np.full(slots // BLOCK, _LEAST), np.full(slots // BLOCK, _MOST)
+        self.lower, self.upper = np.empty(slots, np.int64), np.empty(slots, np.int64)
+        self.highest, self.lowest = np.empty(slots // BLOCK, np.int64), np.empty(slots // BLOCK, np.int64)
         for each in self.items:
             self._put(each.item, each.room, *before)
 
@@ -73,14 +78,15 @@ class IntervalTable:
         """Copy an item's region from these arrays to the end of all; what is new there is at rest."""
         old, new = self.begin[item], self.used
         kept = self.items[item].room
-        for source, target, scale in (
-            (lower, self.lower, 1),
-            (upper, self.upper, 1),
-            (highest, self.highest, BLOCK),
-            (lowest, self.lowest, BLOCK),
+        for source, target, scale, at_rest in (
+            (lower, self.lower, 1, _LEAST),
+            (upper, self.upper, 1, _MOST),
+            (highest, self.highest, BLOCK, _LEAST),
+            (lowest, self.lowest, BLOCK, _MOST),
         ):
             start, length = old // scale, kept // scale
-            target[new // scale : new // scale + length] = source[start : start + length]
+            region = target[new // scale : (new + room) // scale]
+            region[:length], region[length:] = source[start : start + length], at_rest
         self.begin[item], self.used = new, new + room
         self.items[item].adopt(new, room)
 
@@ -107,7 +113,7 @@ class Intervals:
     def cover(self, count: int) -> None:
         """Slots up to this count are in use; new ones are left by every price."""
         if count > self.room:
-            self._table.move(self.item, max(2 * self.room, -(-count // BLOCK) * BLOCK))
+            self._table.move(self.item, room_for(count))
         if count == self.count + 1:
             self.narrow(self.count, _MOST, _LEAST)
         elif count > self.count:

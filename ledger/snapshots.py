@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterator
-from typing import Any, Final, TypeAlias
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 
-from ledger.framing import Bytes, Malformed, frame, framed_hash, unframe
+from ledger.framing import Bytes, Unframing, frame, framed_digest, framed_hash
 from ledger.liquidation import Episode
 from ledger.open_orders import Order
 from ledger.rulebook import compile_rulebook
@@ -27,7 +28,7 @@ _DOMAIN: Final = "margin-ledger state"
 # Account ids are free of it.
 _BETWEEN_NAMES: Final = "\n"
 
-Parts: TypeAlias = "dict[str, memoryview[int]]"
+Pieces = Iterable[Bytes]  # a snapshot, cut anywhere
 
 
 def state_hash(state: State) -> str:
@@ -40,41 +41,79 @@ def dump(state: State) -> bytes:
     return frame(_fields(state))
 
 
-def snapshot_hash(snapshot: bytes | memoryview) -> str:
-    """The hash of the state that `dump` wrote, without restoring it. Malformed when it is no snapshot."""
-    return framed_hash(_DOMAIN, STATE_FORMAT, unframe(memoryview(snapshot)))
+class SnapshotDigest:
+    """The hash of the state that `dump` wrote, out of its pieces, without restoring it."""
+
+    def __init__(self) -> None:
+        self._digest = framed_digest(_DOMAIN, STATE_FORMAT)
+
+    def add(self, piece: Bytes) -> None:
+        """The next piece."""
+        self._digest.update(piece)
+
+    def hex(self) -> str:
+        """The hash as `state_hash` gives it, once all pieces were added."""
+        return self._digest.hexdigest()
 
 
-def format_of(snapshot: bytes | memoryview) -> int | None:
+def snapshot_hash(pieces: Pieces) -> str:
+    """The hash of the state that `dump` wrote."""
+    digest = SnapshotDigest()
+    for piece in pieces:
+        digest.add(piece)
+    return digest.hex()
+
+
+def format_of(pieces: Pieces) -> int | None:
     """The STATE_FORMAT of the version that wrote a snapshot, None when it is no snapshot of any.
 
     Those before 3 did not say which they were.
     """
+    fields = Unframing(pieces)
     try:
-        facts = json.loads(bytes(next(unframe(memoryview(snapshot)))))
+        facts = json.loads(fields.take(fields.length()))
         found = facts.get("format", STATE_FORMAT - 1)
-    except (ValueError, AttributeError, StopIteration):
+    except (ValueError, AttributeError):
         return None
     return found if isinstance(found, int) else None
 
 
-def parameters_in(snapshot: bytes | memoryview) -> bytes | None:
-    """The canonical bytes of the risk parameters in a snapshot, for the edge to decode.
+@dataclass
+class Unpacked:
+    """What is in a snapshot, none of it understood yet, so that its hash can be compared first.
 
-    Malformed when it has no place for them.
+    `state` has the columns that every state has, as they are in the snapshot; `others` all other parts.
     """
-    _, name, parameters, *_ = unframe(memoryview(snapshot))
-    if bytes(name) != b"parameters":
-        raise Malformed("a snapshot begins with its facts and its parameters")
-    return bytes(parameters) or None
+
+    facts: bytearray
+    state: State = field(default_factory=State)
+    columns: set[str] = field(default_factory=set)
+    others: dict[str, bytearray] = field(default_factory=dict)
+
+    @property
+    def parameters(self) -> bytes | None:
+        """The canonical bytes of the risk parameters, for the edge to decode. KeyError without a place."""
+        return bytes(self.others["parameters"]) or None
 
 
-def restore(snapshot: bytes | memoryview, parameters: RiskParametersPublished | None) -> State:
-    """The state that `dump` wrote. `parameters` is what `parameters_in` holds, decoded."""
-    document, *rest = unframe(memoryview(snapshot))
-    facts = json.loads(bytes(document))
-    named = dict(zip((str(name, "ascii") for name in rest[::2]), rest[1::2], strict=True))
-    state = State()
+def unpack(pieces: Pieces) -> Unpacked:
+    """Take a snapshot apart: each byte goes from its piece to where it stays. Malformed when it is none."""
+    fields = Unframing(pieces)
+    unpacked = Unpacked(fields.take(fields.length()))
+    columns = _columns(unpacked.state)
+    while (length := fields.length()) is not None:
+        name, length = fields.take(length).decode("ascii", "replace"), fields.length()
+        if name in columns and length is not None:
+            columns[name].load_by(length, fields.fill)
+            unpacked.columns.add(name)
+        else:
+            unpacked.others[name] = fields.take(length)
+    return unpacked
+
+
+def restore(unpacked: Unpacked, parameters: RiskParametersPublished | None) -> State:
+    """The state that `dump` wrote. `parameters` are those of the snapshot, decoded."""
+    facts, state = json.loads(unpacked.facts), unpacked.state
     if parameters is not None:
         state.rulebook = compile_rulebook(parameters, None, facts["symbols"], facts["assets"])
     for _ in facts["symbols"]:
@@ -83,9 +122,10 @@ def restore(snapshot: bytes | memoryview, parameters: RiskParametersPublished | 
         state.book.balances.add_item()
     _restore_facts(state, facts)
     for name, column in _columns(state).items():
-        column.load(named[name])
+        if name not in unpacked.columns:
+            column.load(unpacked.others.pop(name))
     state.book.recount()
-    _restore_others(state, named)
+    _restore_others(state, unpacked.others)
     return state
 
 
@@ -113,22 +153,22 @@ def _others(state: State) -> dict[str, Bytes]:
     }
 
 
-def _restore_others(state: State, named: Parts) -> None:
+def _restore_others(state: State, named: dict[str, bytearray]) -> None:
     book = state.book
-    names = str(named["accounts.names"], "ascii")
+    names = named["accounts.names"].decode("ascii")
     book.accounts.names = names.split(_BETWEEN_NAMES) if names else []
     book.accounts.numbers = dict(zip(book.accounts.names, range(len(book.accounts.names)), strict=True))
     book.positions.free = _rows_of_bytes(named["positions.free"])
     book.balances.free = _rows_of_bytes(named["balances.free"])
-    state.applied.digests = bytearray(named["applied.digests"])
-    state.withdrawals.digests = bytearray(named["withdrawals.digests"])
+    state.applied.digests = named["applied.digests"]
+    state.withdrawals.digests = named["withdrawals.digests"]
 
 
 def _rows_to_bytes(rows: list[int]) -> bytes:
     return np.array(array("i", rows), dtype="<i4").tobytes()
 
 
-def _rows_of_bytes(data: memoryview[int]) -> list[int]:
+def _rows_of_bytes(data: bytearray) -> list[int]:
     rows: list[int] = np.frombuffer(data, dtype="<i4").tolist()
     return rows
 

@@ -8,6 +8,7 @@ beside its column.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -76,15 +77,28 @@ class Column:
         """The cells in use, little-endian."""
         return bytes(self.raw())
 
-    def load(self, data: bytes | memoryview[int]) -> None:
+    def load(self, data: bytes | bytearray | memoryview[int]) -> None:
         """Become what `to_bytes` wrote. ValueError when it can have been no column of this width."""
-        cells = np.frombuffer(data, dtype=self._stored())
-        # A little room, so that the first cell after this does not copy them all again.
-        room = np.empty(max(_FIRST_CAPACITY, len(cells) + len(cells) // 16), dtype=self.array.dtype)
-        room[: len(cells)] = cells
-        room[len(cells) :] = self.fill
-        self._adopt(room)
-        self.count = len(cells)
+
+        def copy(room: memoryview[int]) -> None:
+            room[:] = data
+
+        self.load_by(len(data), copy)
+
+    def load_by(self, length: int, fill: Callable[[memoryview[int]], None]) -> None:
+        """The same, from so many bytes that `fill` puts into the room that it is given."""
+        count, odd = divmod(length, self.array.itemsize)
+        if odd:
+            raise ValueError(f"{length} bytes are no whole number of cells")
+        # A little more room, so that the first cell after this does not copy them all again.
+        array = np.empty(max(_FIRST_CAPACITY, count + count // 16), dtype=self.array.dtype)
+        stored = array[:count].view(self._stored())
+        fill(stored.view(np.uint8).data)
+        if not stored.dtype.isnative:
+            array[:count] = stored.copy()
+        array[count:] = self.fill
+        self._adopt(array)
+        self.count = count
 
     def become(self, other: Column) -> None:
         """Hold the same cells as another column of its kind, apart from it."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from ledger.framing import Bytes
 from ledger.pages import Page, PublishedOutput, Resume
 from schemas.events import Event
 from schemas.refusals import Refusal
@@ -45,14 +46,18 @@ class Tail:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state after a committed page, named by that page."""
+    """The state after a committed page, named by that page.
+
+    `pieces` are what `ledger.snapshots.dump` made of the state, cut anywhere. They can be asked for again;
+    those of a log are read and decompressed when they are, and are NotReadable where it is damaged.
+    """
 
     shard: int
     page: int
     page_hash: str
     state_hash: str
     engine_version: int
-    data: bytes | memoryview
+    pieces: Iterable[Bytes]
 
 
 class Halted(RuntimeError):

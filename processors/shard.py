@@ -16,13 +16,15 @@ from dataclasses import dataclass, field, replace
 from ledger.book import ImbalancesOf, imbalances, posted_imbalances
 from ledger.engine import ENGINE_VERSION
 from ledger.pages import Page, Resume, hash_outputs, seal_genesis
-from ledger.snapshots import dump, parameters_in, restore, snapshot_hash
+from ledger.snapshots import SnapshotDigest, dump, restore, snapshot_hash, unpack
 from ledger.state import State
+from processors.compression import NotReadable
 from processors.edge import Edge
 from processors.journal import Halted, Journal, Snapshot
 from processors.merge import Arrival, Merge
 from processors.paging import ClosedPage, Divergence, PageBuilder, PageLimits, replay_page
 from processors.partitioner import PARTITIONER
+from processors.pieces import cut, shown_to
 from processors.skipping import Skips, read_around
 from schemas.parameters import RiskParametersPublished
 from schemas.wire import decode
@@ -188,9 +190,9 @@ class Shard:
             shard=self.number,
             page=page.number,
             page_hash=page.hash,
-            state_hash=await asyncio.to_thread(snapshot_hash, data),
+            state_hash=await asyncio.to_thread(snapshot_hash, [data]),
             engine_version=ENGINE_VERSION,
-            data=data,
+            pieces=cut(data),
         )
         await self._journal.save_snapshot(self._epoch, snapshot)
         self._options.at_step("after snapshot")
@@ -317,16 +319,18 @@ async def load_newest_snapshot(journal: Journal, shard: int) -> tuple[State, int
 
 
 def restore_snapshot(snapshot: Snapshot) -> State | None:
-    """The state in a snapshot, None when it is not what its hash says."""
+    """The state in a snapshot, None when it cannot be read or is not what its hash says."""
+    digest = SnapshotDigest()
     try:
-        if snapshot_hash(snapshot.data) != snapshot.state_hash:
+        unpacked = unpack(shown_to(digest.add, snapshot.pieces))
+        if digest.hex() != snapshot.state_hash:
             return None
-        raw = parameters_in(snapshot.data)
+        raw = unpacked.parameters
         parameters = None if raw is None else decode(raw)
         if parameters is not None and not isinstance(parameters, RiskParametersPublished):
             return None
-        return restore(snapshot.data, parameters)
-    except (ValueError, KeyError, IndexError, StopIteration, TypeError):
+        return restore(unpacked, parameters)
+    except (NotReadable, MemoryError, ValueError, KeyError, IndexError, TypeError):
         return None
 
 

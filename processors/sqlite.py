@@ -10,14 +10,16 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from ledger.pages import NO_PAGE_HASH, CorruptPage, Page, PublishedOutput, Resume, decode_page, encode_page
-from processors.compression import NotReadable, compress, decompress, join_pieces, pieces
+from processors.compression import NotReadable, compress, decompress
 from processors.edge import account_of
 from processors.journal import Batch, Fenced, Halted, Snapshot, Source, SourceRecord, Tail, fork
 from processors.partitioner import partition_of
+from processors.pieces import StoredPieces
 from schemas.canonical import encode
 from schemas.events import BROADCAST_TOPICS, KEYED_TOPICS, TOPIC_OF, Event
 
@@ -261,7 +263,7 @@ class SqliteJournal:
             self._delete_snapshot(shard, page)
             self._delete_chunks_without_manifest(shard)
         count = 0
-        for count, piece in enumerate(pieces(snapshot.data), start=1):
+        for count, piece in enumerate(snapshot.pieces, start=1):
             chunk = await asyncio.to_thread(compress, piece)
             with self._transaction():
                 self._require_epoch(shard, epoch)
@@ -298,7 +300,7 @@ class SqliteJournal:
             self._delete_snapshot(shard, page)
 
     async def snapshots(self, shard: int) -> AsyncGenerator[Snapshot, None]:
-        """The snapshots whose chunks are all there and readable, newest first."""
+        """The snapshots whose chunks are all there, newest first."""
         query = (
             "SELECT page, page_hash, state_hash, engine_version, chunks FROM snapshots "
             "WHERE shard = ? ORDER BY page DESC"
@@ -306,17 +308,18 @@ class SqliteJournal:
         for page, page_hash, state_hash, engine_version, chunks in self._db.execute(
             query, (shard,)
         ).fetchall():
-            data = self._snapshot_data(shard, page, chunks)
-            if data is not None:
-                yield Snapshot(shard, page, page_hash, state_hash, engine_version, data)
+            if self._count_chunks(shard, page) == chunks:
+                pieces = StoredPieces(partial(self._chunks, shard, page), chunks)
+                yield Snapshot(shard, page, page_hash, state_hash, engine_version, pieces)
 
-    def _snapshot_data(self, shard: int, page: int, chunks: int) -> memoryview | None:
+    def _count_chunks(self, shard: int, page: int) -> int:
+        query = "SELECT COUNT(*) FROM snapshot_chunks WHERE shard = ? AND page = ?"
+        [count] = self._db.execute(query, (shard, page)).fetchone()
+        return int(count)
+
+    def _chunks(self, shard: int, page: int) -> Iterator[bytes]:
         query = "SELECT data FROM snapshot_chunks WHERE shard = ? AND page = ? ORDER BY chunk"
-        parts = [data for (data,) in self._db.execute(query, (shard, page))]
-        try:
-            return join_pieces(parts) if len(parts) == chunks else None
-        except NotReadable:
-            return None
+        return (data for (data,) in self._db.execute(query, (shard, page)))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

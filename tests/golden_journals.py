@@ -100,7 +100,8 @@ def _read_page(line: dict[str, Any]) -> tuple[bytes, list[PublishedOutput]]:
 
 
 def _read_snapshot(line: dict[str, Any]) -> Snapshot:
-    return Snapshot(**line | {"data": base64.b64decode(line["data"])})
+    data = base64.b64decode(line.pop("data"))
+    return Snapshot(**line, pieces=[data])
 
 
 # --- recording ------------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ async def _lines(journal: SqliteJournal, version: str) -> AsyncIterator[dict[str
         }
     names = ("shard", "page", "page_hash", "state_hash", "engine_version")
     yield {name: getattr(snapshot, name) for name in names} | {
-        "data": base64.b64encode(snapshot.data).decode()
+        "data": base64.b64encode(b"".join(snapshot.pieces)).decode()
     }
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ledger.arithmetic import multiply_divide_truncate
 from ledger.book import Book, imbalances, posted_imbalances
 from ledger.funding import payments_of
-from ledger.snapshots import dump, restore
+from ledger.snapshots import dump, restore, unpack
 from ledger.state import State
 from ledger.table import Amounts
 from reference import Reference
@@ -272,7 +272,7 @@ def test_so_it_is_after_a_restart() -> None:
     world = World()
     for event in random_history(3, 400)[1:]:
         world.offer(event)
-    again = restore(dump(world.state), world.state.rules.parameters)
+    again = restore(unpack([dump(world.state)]), world.state.rules.parameters)
     check_totals(again.book)
     assert again.book.balances.total == world.state.book.balances.total
     assert any(again.book.positions.total)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
-import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.compression import NotReadable, compress, decompress, join_pieces, pieces
+from processors.compression import NotReadable, compress, decompress
 
 
 @given(st.binary(max_size=10_000))
@@ -51,34 +50,3 @@ def test_a_header_that_claims_a_terabyte_costs_no_memory() -> None:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 10_000_000
-
-
-# --- in pieces -------------------------------------------------------------------------------------------
-
-LARGE = bytes(range(256)) * 20_000  # of three pieces
-
-
-@pytest.mark.parametrize("data", [b"", b"x", LARGE])
-def test_what_was_stored_in_pieces_comes_back_whole(data: bytes) -> None:
-    assert join_pieces([compress(piece) for piece in pieces(data)]) == data
-
-
-@pytest.mark.parametrize(
-    "damaged",
-    [
-        b"",
-        b"something else",
-        compress(LARGE[:1000])[:-3],
-        compress(LARGE[:1000]).replace(compress(LARGE[:1000])[4:7], compress(LARGE[:1001])[4:7]),
-        compress(bytes(17 * 1024 * 1024)),
-    ],
-)
-def test_nothing_is_made_of_pieces_of_which_one_is_damaged(damaged: bytes) -> None:
-    with pytest.raises(NotReadable):
-        join_pieces([compress(b"x"), damaged, compress(b"y")])
-
-
-def test_a_piece_that_does_not_say_its_size_is_none_of_ours() -> None:
-    unsaid = zstandard.ZstdCompressor(write_content_size=False).compress(b"x" * 100)
-    with pytest.raises(NotReadable):
-        join_pieces([unsaid])

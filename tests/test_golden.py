@@ -15,7 +15,7 @@ from golden_journals import Golden, load, restored, versions
 from ledger.engine import ENGINE_VERSION
 from ledger.framing import framed_hash, unframe
 from ledger.pages import decode_page, encode_page, hash_outputs
-from ledger.snapshots import STATE_FORMAT, dump, format_of, parameters_in, state_hash
+from ledger.snapshots import STATE_FORMAT, dump, format_of, state_hash, unpack
 from ledger.state import State
 from logs import forge_last_page, no_advance
 from processors.audit.verification import ShardReport, verify_shard
@@ -86,7 +86,7 @@ def test_its_snapshot_has_the_hash_that_was_recorded(version: str) -> None:
     golden = load(version)
     form = STATE_FORMAT_OF[golden.snapshot.engine_version]
     assert (
-        framed_hash("margin-ledger state", form, unframe(bytes(golden.snapshot.data)))
+        framed_hash("margin-ledger state", form, unframe(b"".join(golden.snapshot.pieces)))
         == golden.facts["state"]
     )
 
@@ -141,7 +141,7 @@ def batched(values: list[int], size: int) -> Iterator[tuple[int, ...]]:
 
 def facts_now(data: bytes, state: State) -> dict[str, Any]:
     """The document as the first two formats had it."""
-    book, raw = state.book, parameters_in(data)
+    book, raw = state.book, unpack([data]).parameters
     return facts_of(data) | {
         "parameters": raw and json.loads(raw),
         "accounts": book.accounts.names,
@@ -158,7 +158,7 @@ async def test_it_replays_to_the_state_that_was_remembered(version: str, tmp_pat
     golden = load(version)
     async with restored(golden, tmp_path) as journal:
         state = (await latest(journal, 0)).state
-    then, now = bytes(golden.snapshot.data), dump(state)
+    then, now = b"".join(golden.snapshot.pieces), dump(state)
     moved = MOVED.get(golden.snapshot.engine_version, {})
     columns_then, columns = columns_of(then), columns_of(now)
     for name in ("applied", "withdrawals"):
@@ -188,7 +188,7 @@ async def test_a_snapshot_of_another_form_is_passed_over_and_no_difference(
     async with restored(older, tmp_path) as journal:
         report = await verify_shard(journal, 0, advance=no_advance)
         state = (await latest(journal, 0)).state
-    assert format_of(golden.snapshot.data) != STATE_FORMAT
+    assert format_of(golden.snapshot.pieces) != STATE_FORMAT
     assert (report.difference, report.snapshots) == (None, 0)
     assert state_hash(state) == report.state
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,7 @@ import zstandard
 from ledger.pages import Coordinates, Line, Page, PublishedOutput, Resume, seal, seal_genesis
 from processors.journal import Fenced, Halted, Journal, Snapshot
 from processors.partitioner import partition_of
+from processors.pieces import cut
 from processors.sqlite import NotALedger, SqliteJournal, existing_shards
 
 OUTPUT = PublishedOutput("decisions", b'{"page":1,"index":0}')
@@ -234,13 +236,19 @@ async def test_tombstones_and_null_keys_are_kept_as_they_are(log: Journal, outsi
 async def test_a_large_snapshot_comes_back_as_it_was(log: Journal, shard: int) -> None:
     epoch, last = await written(log, shard, 1)
     noise = b"".join(hash_block(number) for number in range(100_000))
-    snapshot = Snapshot(shard, last.number, last.hash, "state", 1, noise)
+    snapshot = Snapshot(shard, last.number, last.hash, "state", 1, cut(noise))
     await log.save_snapshot(epoch, snapshot)
-    assert await snapshots_of(log, shard) == [snapshot]
+    assert await snapshots_of(log, shard) == [in_one_piece(snapshot)]
 
 
 async def snapshots_of(log: Journal, shard: int) -> list[Snapshot]:
-    return [snapshot async for snapshot in log.snapshots(shard)]
+    """Those that are offered, each with what is in it as one piece."""
+    found = [snapshot async for snapshot in log.snapshots(shard)]
+    return [in_one_piece(snapshot) for snapshot in found]
+
+
+def in_one_piece(snapshot: Snapshot) -> Snapshot:
+    return replace(snapshot, pieces=[b"".join(snapshot.pieces)])
 
 
 NOISE = 6_000_000  # bytes, so many that they are stored in several pieces
@@ -249,7 +257,7 @@ NOISE = 6_000_000  # bytes, so many that they are stored in several pieces
 def noisy(page: Page) -> Snapshot:
     """A snapshot of a page that is stored in pieces."""
     noise = b"".join(hash_block(number) for number in range(NOISE // 32))
-    return Snapshot(page.shard, page.number, page.hash, "state", 1, noise)
+    return Snapshot(page.shard, page.number, page.hash, "state", 1, cut(noise))
 
 
 async def test_pages_are_committed_while_a_snapshot_is_saved(log: Journal, shard: int) -> None:
@@ -263,7 +271,7 @@ async def test_pages_are_committed_while_a_snapshot_is_saved(log: Journal, shard
         await asyncio.sleep(0)
     await saving
     assert committed > 0
-    assert await snapshots_of(log, shard) == [snapshot]
+    assert await snapshots_of(log, shard) == [in_one_piece(snapshot)]
     assert [found.number async for found in log.pages(shard)] == list(range(page.number + 1))
 
 
@@ -291,7 +299,7 @@ async def test_a_snapshot_that_was_cut_off_is_not_offered_and_goes_with_the_next
         patch.setattr("processors.compression.zstandard.compress", once_then_out_of_memory())
         with pytest.raises(MemoryError):
             await log.save_snapshot(epoch, noisy(page))
-    assert await snapshots_of(log, shard) == [whole]
+    assert await snapshots_of(log, shard) == [in_one_piece(whole)]
     assert await outside.pages_with_parts(shard) == {page.number, page.number - 1}
     cut_off, page = page.number, page_after(page)
     await log.commit(epoch, page, [OUTPUT])
@@ -315,7 +323,7 @@ def once_then_out_of_memory() -> Callable[[bytes], bytes]:
 async def test_a_snapshot_can_be_saved_again(log: Journal, shard: int) -> None:
     """An upgrade does: of the same page there is one of the engine before."""
     epoch, page = await written(log, shard, 1)
-    older, newer = noisy(page), Snapshot(shard, page.number, page.hash, "state", 2, b"data")
+    older, newer = noisy(page), Snapshot(shard, page.number, page.hash, "state", 2, [b"data"])
     await log.save_snapshot(epoch, older)
     await log.save_snapshot(epoch, newer)
     assert await snapshots_of(log, shard) == [newer]
@@ -330,7 +338,7 @@ async def test_a_fenced_writer_cannot_save_a_snapshot(log: Journal, shard: int) 
     epoch, last = await written(log, shard, 1)
     await log.acquire(shard)
     with pytest.raises(Fenced):
-        await log.save_snapshot(epoch, Snapshot(shard, last.number, last.hash, "state", 1, b"data"))
+        await log.save_snapshot(epoch, Snapshot(shard, last.number, last.hash, "state", 1, [b"data"]))
     assert await snapshots_of(log, shard) == []
 
 
@@ -338,7 +346,7 @@ async def test_a_snapshot_with_a_chunk_missing_is_not_offered(
     log: Journal, outside: LogUnderTest, shard: int
 ) -> None:
     epoch, last = await written(log, shard, 1)
-    await log.save_snapshot(epoch, Snapshot(shard, last.number, last.hash, "state", 1, b"data"))
+    await log.save_snapshot(epoch, Snapshot(shard, last.number, last.hash, "state", 1, [b"data"]))
     await outside.lose_a_snapshot_chunk(shard)
     assert await snapshots_of(log, shard) == []
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from exposures import netting_of
-from ledger.snapshots import dump, parameters_in, restore, state_hash
+from ledger.snapshots import dump, restore, state_hash, unpack
 from schemas.canonical import to_plain
 from schemas.parameters import RiskParametersPublished
 from schemas.refusals import Reason
@@ -130,8 +130,8 @@ def test_a_model_without_correlations_refuses_them(other: dict[str, Any]) -> Non
 def test_they_are_in_a_snapshot_with_their_version() -> None:
     world = hedged()
     publish(world, 3, "0.25")
-    snapshot = dump(world.state)
-    published = decode(parameters_in(snapshot))
+    snapshot = unpack([dump(world.state)])
+    published = decode(snapshot.parameters)
     assert isinstance(published, RiskParametersPublished)
     again = restore(snapshot, published)
     assert netting_of(again.rules).correlation == netting_of(world.state.rules).correlation

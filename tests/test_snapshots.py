@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from random import Random
@@ -16,10 +17,11 @@ from ledger.engine import apply
 from ledger.framing import frame, unframe
 from ledger.open_orders import Order
 from ledger.repeats import REMEMBERED
-from ledger.snapshots import STATE_FORMAT, dump, format_of, parameters_in, restore, snapshot_hash, state_hash
+from ledger.snapshots import STATE_FORMAT, dump, format_of, restore, snapshot_hash, state_hash, unpack
 from ledger.state import State, Stop
 from ledger.table import Column
 from processors.journal import Snapshot
+from processors.pieces import StoredPieces
 from processors.shard import restore_snapshot
 from schemas.canonical import canonical_json, encode, to_plain
 from schemas.parameters import RiskParametersPublished
@@ -60,8 +62,8 @@ def told(events: Iterable[Event]) -> State:
 
 def restored(state: State) -> State:
     """The state that comes back from a snapshot of this one."""
-    snapshot = dump(state)
-    raw = parameters_in(snapshot)
+    snapshot = unpack([dump(state)])
+    raw = snapshot.parameters
     rules = None if raw is None else decode(raw)
     assert rules is None or isinstance(rules, RiskParametersPublished)
     return restore(snapshot, rules)
@@ -124,14 +126,14 @@ def outputs_of(state: State, event: Event) -> list[Event]:
 
 
 def test_before_the_first_parameters_there_is_a_snapshot_too() -> None:
-    assert parameters_in(dump(State())) is None
+    assert unpack([dump(State())]).parameters is None
     again = check_restored(State())
     assert tell(again, random_history(1, 50)) == tell(State(), random_history(1, 50))
 
 
 def test_the_parameters_in_a_snapshot_are_those_in_force_in_canonical_form() -> None:
     state = told([parameters(), parameters(2, initial_multiplier="1.70")])
-    assert parameters_in(dump(state)) == canonical_json(parameters(2, initial_multiplier="1.7"))
+    assert unpack([dump(state)]).parameters == canonical_json(parameters(2, initial_multiplier="1.7"))
 
 
 def test_instruments_and_assets_keep_their_numbers_whatever_the_order_they_are_listed_in() -> None:
@@ -422,7 +424,9 @@ def test_every_part_of_the_state_is_changed_above() -> None:
 
 
 def snapshot_of(state: State, data: bytes) -> Snapshot:
-    return Snapshot(shard=0, page=1, page_hash="", state_hash=state_hash(state), engine_version=1, data=data)
+    return Snapshot(
+        shard=0, page=1, page_hash="", state_hash=state_hash(state), engine_version=1, pieces=[data]
+    )
 
 
 def test_a_snapshot_that_is_whole_is_restored() -> None:
@@ -432,24 +436,25 @@ def test_a_snapshot_that_is_whole_is_restored() -> None:
 
 
 def test_a_snapshot_with_a_changed_byte_is_never_another_state() -> None:
-    whole, dice = snapshot_of(busy(), dump(busy())), Random(1)
+    data, dice = dump(busy()), Random(1)
+    whole = snapshot_of(busy(), data)
     for _ in range(1_000):
-        damaged = bytearray(whole.data)
+        damaged = bytearray(data)
         damaged[dice.randrange(len(damaged))] ^= 1 << dice.randrange(8)
-        again = restore_snapshot(replace(whole, data=bytes(damaged)))
-        assert again is None or dump(again) == whole.data
+        again = restore_snapshot(replace(whole, pieces=[bytes(damaged)]))
+        assert again is None or dump(again) == data
 
 
 def test_the_hash_of_a_snapshot_is_that_of_the_state_in_it() -> None:
     for state in (State(), busy(), wide_world().state):
-        assert snapshot_hash(dump(state)) == state_hash(state)
+        assert snapshot_hash([dump(state)]) == state_hash(state)
 
 
 def test_a_snapshot_says_of_which_form_it_is() -> None:
-    assert format_of(dump(busy())) == STATE_FORMAT
-    assert format_of(frame([b'{"parameters":null}'])) == STATE_FORMAT - 1
+    assert format_of([dump(busy())]) == STATE_FORMAT
+    assert format_of([frame([b'{"parameters":null}'])]) == STATE_FORMAT - 1
     for noise in (b"", b"noise", frame([b"noise"]), frame([b"[]"]), frame([b'{"format":"new"}'])):
-        assert format_of(noise) is None
+        assert format_of([noise]) is None
 
 
 def test_a_snapshot_is_a_copy_whatever_happens_to_the_state_from_then_on() -> None:
@@ -457,13 +462,35 @@ def test_a_snapshot_is_a_copy_whatever_happens_to_the_state_from_then_on() -> No
     before, hashed = dump(state), state_hash(state)
     tell(state, random_history(2, 60))
     assert state_hash(state) != hashed
-    assert snapshot_hash(before) == hashed
+    assert snapshot_hash([before]) == hashed
 
 
 def test_a_snapshot_cut_anywhere_is_not_restored() -> None:
-    whole = snapshot_of(busy(), dump(busy()))
-    for end in [0, 1, 8, *range(9, len(whole.data), 61), len(whole.data) - 1]:
-        assert restore_snapshot(replace(whole, data=whole.data[:end])) is None
+    data = dump(busy())
+    whole = snapshot_of(busy(), data)
+    for end in [0, 1, 8, *range(9, len(data), 61), len(data) - 1]:
+        assert restore_snapshot(replace(whole, pieces=[data[:end]])) is None
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 1_000])
+def test_it_does_not_matter_where_a_snapshot_was_cut_into_pieces(size: int) -> None:
+    data = dump(busy())
+    pieces = [data[start : start + size] for start in range(0, len(data), size)]
+    again = restore_snapshot(replace(snapshot_of(busy(), data), pieces=pieces))
+    assert again is not None
+    assert dump(again) == data
+
+
+def test_a_field_that_claims_more_than_there_is_takes_nothing_else_with_it() -> None:
+    data = dump(busy())
+    for claimed in (2**40, 2**63 - 1, 2**64 - 1):
+        snapshot = snapshot_of(busy(), struct.pack("<Q", claimed) + data[8:])
+        assert restore_snapshot(snapshot) is None
+
+
+def test_a_snapshot_of_which_a_piece_cannot_be_read_is_not_restored() -> None:
+    pieces = StoredPieces(lambda: [b"damaged"], 1)
+    assert restore_snapshot(replace(snapshot_of(busy(), b""), pieces=pieces)) is None
 
 
 def test_a_snapshot_is_a_document_and_then_named_columns() -> None:

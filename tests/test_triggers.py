@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ledger.bands import REQUIREMENT_SCALE
 from ledger.book import NO_REGIME
 from ledger.observables import KNOWN_FIELDS, UNKNOWN_FIELDS, knows_everything
-from ledger.snapshots import dump, restore
+from ledger.snapshots import dump, restore, unpack
 from ledger.triggers import moved_by_mark, moved_by_payments
 from ledger.valuation import evaluate
 from test_against_reference import OTHER_MODELS
@@ -391,7 +391,7 @@ def test_without_the_index_every_payment_concerns_whoever_is_paid() -> None:
 
 def test_a_restored_ledger_looks_at_everybody_once() -> None:
     world = quiet_world()
-    again = restore(dump(world.state), world.state.rules.parameters)
+    again = restore(unpack([dump(world.state)]), world.state.rules.parameters)
     assert moved_by_mark(again, 0) == [0, 1]
     assert dump(again) == dump(world.state)
 

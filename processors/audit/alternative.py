@@ -23,7 +23,7 @@ from typing import Any, Final, NamedTuple
 from ledger.arithmetic import multiply_divide_floor
 from ledger.engine import apply
 from ledger.modes import adopt_mode
-from ledger.snapshots import dump, restore
+from ledger.snapshots import dump, restore, unpack
 from ledger.state import State
 from processors.audit.outcomes import Outcomes
 from processors.audit.rules import BadRules, Rules
@@ -104,7 +104,7 @@ class Alternative:
         if state.rulebook is None:
             return
         published = state.rulebook.parameters
-        self.state = restore(dump(state), published)
+        self.state = restore(unpack([dump(state)]), published)
         self.versions = published.version
         self._adopt(replace(published, event_id="what-if", ts=ts))
         if self.rules.mode is not None:

@@ -20,6 +20,7 @@ from processors.audit.differences import Difference, Kind, PageFacts, compare_ou
 from processors.audit.heads import NO_HEADS, Head, Heads
 from processors.audit.inputs import misplaced_inputs
 from processors.audit.merkle import MerkleTree
+from processors.compression import NotReadable
 from processors.journal import Halted, Journal, Snapshot
 from processors.paging import Divergence, replay_page
 from processors.shard import restore_snapshot
@@ -284,9 +285,11 @@ def _check_snapshot(walk: _Walk, page: Page) -> Difference | None:
 
 
 def _is_of_another_version(snapshot: Snapshot) -> bool:
-    return (
-        snapshot.engine_version != ENGINE_VERSION or (format_of(snapshot.data) or STATE_FORMAT) < STATE_FORMAT
-    )
+    try:
+        state_format = format_of(snapshot.pieces) or STATE_FORMAT
+    except NotReadable:
+        state_format = STATE_FORMAT
+    return snapshot.engine_version != ENGINE_VERSION or state_format < STATE_FORMAT
 
 
 async def _check_rest(walk: _Walk) -> Difference | None:

@@ -17,6 +17,7 @@ from processors.bench.machine import Child, resident_bytes
 from processors.bench.rows import Figure
 from processors.bench.timing import median_seconds
 from processors.bench.workbench import FLOW_TS, OPENING_TS, Workbench, in_batches
+from processors.garbage import collect_rarely
 from processors.paging import PageLimits
 from processors.shard import Shard, ShardOptions, load_newest_snapshot
 from processors.sqlite import SqliteJournal
@@ -78,6 +79,7 @@ async def _interrupt(folder: Path, pools: int, bench: Workbench) -> int:
 
 def print_recovery(folder: str) -> None:
     """Recover a ledger; print the seconds of that, of its snapshot alone, and the bytes of memory taken."""
+    collect_rarely()  # as `margin-ledger run` does
     gc.collect()
     before, journal = resident_bytes(), SqliteJournal.open(Path(folder))
     with closing(journal):

@@ -23,7 +23,7 @@ from processors.cli.console import (
     read_settings,
     read_settings_of,
 )
-from processors.garbage import spare_what_is_there
+from processors.garbage import collect_rarely, spare_what_is_there
 from processors.journal import Journal
 from processors.kafka.cluster import Cluster
 from processors.settings import Role, WorkerSettings
@@ -67,6 +67,7 @@ def run(
 ) -> None:
     """Run the ledger until it is told to stop (Ctrl-C or SIGTERM): it finishes its page, and ends with 0."""
     skips = _skips(places, reason, "" if place.cluster is None else place.cluster.prefix)
+    collect_rarely()
     if place.cluster is None:
         if roles or group or health:
             raise click.UsageError("--roles, --group and --health go with --brokers")

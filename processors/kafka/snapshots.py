@@ -10,12 +10,13 @@ from typing import Final
 
 from aiokafka import TopicPartition
 
-from processors.compression import compress, join_pieces, pieces
+from processors.compression import compress
 from processors.journal import Snapshot
 from processors.kafka.cluster import Cluster
 from processors.kafka.reader import Offsets, Reader, read_to_ends
 from processors.kafka.topics import SNAPSHOTS
 from processors.kafka.writer import Message
+from processors.pieces import StoredPieces
 from schemas.canonical import canonical_json
 
 _KEPT: Final = 2
@@ -47,7 +48,7 @@ class SnapshotStore:
         shard, page = snapshot.shard, snapshot.page
         known = await self._names(shard)
         count = 0
-        for count, piece in enumerate(pieces(snapshot.data), start=1):
+        for count, piece in enumerate(snapshot.pieces, start=1):
             chunk = await asyncio.to_thread(compress, piece)
             known.setdefault(page, set()).add(str(count - 1))
             yield [self._message(shard, page, str(count - 1), chunk)]
@@ -61,7 +62,7 @@ class SnapshotStore:
             del known[old]
 
     async def load(self, shard: int) -> AsyncGenerator[Snapshot, None]:
-        """The snapshots whose parts are all there and readable, newest first."""
+        """The snapshots whose parts are all there, newest first."""
         found = await self.parts(shard)
         self._known[shard] = {page: set(parts) for page, parts in found.items()}
         for page in sorted(found, reverse=True):
@@ -134,7 +135,7 @@ def _assemble(shard: int, page: int, parts: Parts) -> Snapshot | None:
             page_hash=manifest["page_hash"],
             state_hash=manifest["state_hash"],
             engine_version=manifest["engine_version"],
-            data=join_pieces(chunks),
+            pieces=StoredPieces(lambda: chunks, len(chunks)),
         )
     except (ValueError, KeyError, TypeError):
         return None
