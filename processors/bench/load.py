@@ -44,6 +44,9 @@ _TRADES_PERCENT: Final = 25
 _PRICE_DECIMALS: Final = 4
 _SIZE_DECIMALS: Final = 2
 _FUNDING_EVERY: Final = 2_000  # events
+# So many instruments an account trades in beside bitcoin: so a book is as large in the evening as at noon.
+_OTHERS: Final = 7
+_SPREAD: Final = 7_919  # prime, so that an account's are apart and all are held alike
 
 
 @dataclass(slots=True)
@@ -121,7 +124,7 @@ class Load:
 
     def _trade(self, account: int, ts: int) -> TradeExecuted:
         """A fill of 1,000 to 20,000 at the mark."""
-        instrument = self._instrument()
+        instrument = self._instrument_of(account)
         price = self._prices[instrument]
         notional = self._chance.between(1_000, 20_000) * 10 ** (_PRICE_DECIMALS + _SIZE_DECIMALS)
         return TradeExecuted(
@@ -169,6 +172,14 @@ class Load:
         if self.instruments == 1 or self._chance.happens(_BITCOIN_PERCENT):
             return 0
         return self._chance.between(1, self.instruments - 1)
+
+    def _instrument_of(self, account: int) -> int:
+        """Bitcoin, or one of the few others that the account trades in all day long."""
+        instrument = self._instrument()
+        if instrument == 0:
+            return 0
+        place = account * _OTHERS + instrument % _OTHERS
+        return 1 + place * _SPREAD % (self.instruments - 1)
 
     def _symbol(self, instrument: int) -> str:
         return f"{_underlying(instrument)}-PERP"
