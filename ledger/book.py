@@ -140,12 +140,19 @@ class Book:
     reserve: Column = field(default_factory=lambda: Column("i8", AWAKE))
     # So many pools are worth the compiled kernel, which takes seconds to load where it never was.
     compiles_from: int = 50_000
-    compiles_sets_from: int = 8  # of such a book; fewer are looked at sooner by the plain code
+    # Of such a book so many pools together, or one of so many positions; else the plain code is sooner done.
+    compiles_sets_from: int = 8
+    compiles_pools_from: int = 64
     compiled_rules: Any = None  # the rules as the kernel reads them (ledger.at_scale)
 
     def compiles(self, pools: Sequence[int]) -> bool:
-        """Whether these pools are worth the compiled kernel: many pools, of a large book."""
-        return len(pools) >= max(self.compiles_sets_from, 1) and self.is_large()
+        """Whether these pools of a large book are worth the compiled kernel: many, or one that holds much."""
+        if not self.is_large():
+            return False
+        if len(pools) >= max(self.compiles_sets_from, 1):
+            return True
+        positions, much = self.positions.held.view, self.compiles_pools_from
+        return any(positions[pool] >= much for pool in pools)
 
     def is_large(self) -> bool:
         """Whether the compiled kernel is worth its loading."""

@@ -28,8 +28,10 @@ class Holdings:
         self.slot = Column("i4", NONE)
         self.first = Column("i4", NONE)  # per pool
         self.holders: list[Column] = []  # per item
-        # Per item the sum of what is conserved (sizes, balances): kept with every change, in no snapshot.
+        # Per item the sum of what is conserved (sizes, balances), and per pool how many rows it has: kept
+        # with every change, in no snapshot.
         self.total: list[int] = []
+        self.held = Column("i4")
         # Of the index, which is derived and so in no snapshot: per item by slot, and how often it was asked.
         self.table = IntervalTable()
         self.intervals = self.table.items
@@ -40,6 +42,7 @@ class Holdings:
     def add_pool(self) -> None:
         """Room for one more pool, which holds nothing."""
         self.first.grow()
+        self.held.grow()
 
     def add_item(self) -> None:
         """Room for one more item, which nobody holds."""
@@ -115,6 +118,7 @@ class Holdings:
         row = self._take_row()
         self.pool[row], self.item[row] = pool, item
         self._link(row, pool, rank)
+        self.held.view[pool] += 1
         holders = self.holders[item]
         self.slot[row] = len(holders)
         if self.intervals[item].count == len(holders):
@@ -126,6 +130,7 @@ class Holdings:
     def close(self, row: int) -> None:
         """Give a row back. Its amounts must be zero."""
         self._unlink(row)
+        self.held.view[self.pool.view[row]] -= 1
         holders = self.holders[self.item[row]]
         self.intervals[self.item[row]].take_out(self.slot[row], len(holders) - 1)
         last = holders[len(holders) - 1]
@@ -135,6 +140,13 @@ class Holdings:
         holders.count -= 1
         self.pool[row] = self.item[row] = self.next[row] = self.slot[row] = NONE
         self.free.append(row)
+
+    def recount_by(self, amount: AmountColumn) -> None:
+        """After columns were filled as a whole; one of the amounts is what is conserved."""
+        self.total = self.totals(amount)
+        pools = self.pool.used()
+        rows = np.bincount(pools[pools != NONE], minlength=len(self.first))
+        self.held.load(rows.astype("<i4").tobytes())
 
     def totals(self, amount: AmountColumn) -> list[int]:
         """Of each item, the exact sum of one of the amounts over all pools."""
@@ -196,7 +208,7 @@ class Positions(Holdings):
 
     def recount(self) -> None:
         """After columns were filled as a whole."""
-        self.total = self.totals(self.size)
+        self.recount_by(self.size)
 
 
 class Balances(Holdings):
@@ -213,7 +225,7 @@ class Balances(Holdings):
 
     def recount(self) -> None:
         """After columns were filled as a whole."""
-        self.total = self.totals(self.amount)
+        self.recount_by(self.amount)
 
     def add_each(self, pools: NDArray[np.signedinteger], asset: int, amounts: Amounts) -> NDArray[np.bool_]:
         """Add to the balances of different pools; which of them were done.

@@ -76,6 +76,13 @@ class HoldingsAgreeWithADict(RuleBasedStateMachine):
             )
 
     @invariant()
+    def how_many_rows_a_pool_has_is_kept_and_can_be_counted_again(self) -> None:
+        kept = self.holdings.held.used().tolist()
+        assert kept == [len(self.holdings.rows_of(pool)) for pool in range(self.pools)]
+        self.holdings.recount()
+        assert self.holdings.held.used().tolist() == kept
+
+    @invariant()
     def both_ends_lead_to_the_same_row(self) -> None:
         for item, name in enumerate(self.names):
             found = {self.holdings.find(pool, item) for pool in range(self.pools)} - {NONE}

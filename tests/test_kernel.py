@@ -22,7 +22,7 @@ from ledger.kernels.figures import new_figures
 from ledger.kernels.positions import new_room
 from ledger.open_orders import Order
 from ledger.state import State
-from ledger.valuation import evaluate, exposure_of
+from ledger.valuation import evaluate, evaluate_as, exposure_of
 from processors.presets import load_preset, preset_names
 from random_books import KINDS, random_book, random_rules, share
 from schemas.canonical import to_plain
@@ -279,6 +279,18 @@ def test_a_large_set_of_pools_goes_through_the_kernel() -> None:
     book.compiles_from = 50
     assert evaluate(book, state.market, state.rules, pools) == plain
     assert book.compiled_rules is not None
+
+
+def test_so_does_a_single_pool_that_holds_much() -> None:
+    state = random_book(Random(1), random_rules(Random(1), "netting"), 50)
+    book = state.book
+    most = max(range(50), key=lambda pool: book.positions.held[pool])
+    least = min(range(50), key=lambda pool: book.positions.held[pool])
+    book.compiles_from, book.compiles_pools_from = 50, book.positions.held[most]
+    assert not book.compiles([least])
+    assert book.compiles([least, most])
+    plain = evaluate_as(book, state.market, state.rules, most, state.mode_of(most))
+    assert evaluate(book, state.market, state.rules, [most]) == [plain]
 
 
 def test_a_model_is_compiled_when_it_is_needed_and_not_before() -> None:
