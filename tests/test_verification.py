@@ -123,6 +123,12 @@ async def test_a_snapshot_with_other_data_is_found(ledger: Path) -> None:
     assert "data" in found.what
 
 
+async def test_a_snapshot_that_cannot_be_read_is_found(ledger: Path) -> None:
+    found = await found_after(ledger, "UPDATE snapshot_chunks SET data = X'00'")
+    assert found.kind == "snapshot"
+    assert "not what its hash says" in found.what
+
+
 async def test_a_snapshot_of_a_page_that_is_not_there_is_found(ledger: Path) -> None:
     moved = [f"UPDATE {table} SET page = page + 1000" for table in ("snapshots", "snapshot_chunks")]
     found = await found_after(ledger, *moved)
