@@ -17,6 +17,7 @@ from ledger.intervals import FARTHEST
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
 from ledger.valuation import Figures
+from ledger.worst_side import MOST_COMBINED
 from schemas.parameters import (
     Bands,
     CollateralAsset,
@@ -33,15 +34,15 @@ Room = tuple[float, float, float]
 class Looked:
     """A pool as it was found by a look, and is now. Amounts in settlement units.
 
-    `is_flat`: it has no position, and so never a requirement.
+    `is_idle`: it has neither a position nor an open order, and so never a requirement.
     """
 
-    __slots__ = ("account", "equity", "is_flat", "pool", "requirement", "state")
+    __slots__ = ("account", "equity", "is_idle", "pool", "requirement", "state")
 
     def __init__(self, state: State, pool: int, figures: Figures) -> None:
         self.state, self.pool, self.account = state, pool, state.book.pools.account[pool]
         self.equity, self.requirement = figures.equity, figures.requirement * REQUIREMENT_SCALE
-        self.is_flat = state.book.is_flat(pool)
+        self.is_idle = state.book.is_idle(pool)
 
 
 _NONE_AT_ALL: Final[Sequence[Room]] = ((0.0, 1.0, 1.0),)
@@ -49,7 +50,7 @@ _NONE_AT_ALL: Final[Sequence[Room]] = ((0.0, 1.0, 1.0),)
 
 def _room_to_ratio(looked: Looked, ratio: int) -> Room:
     """Until equity crosses this multiple (8 decimals) of the requirement, from either side."""
-    if looked.is_flat:
+    if looked.is_idle:
         return float(abs(looked.equity)), 1.0, 0.0
     gap = abs(looked.equity * RATE_SCALE - looked.requirement * ratio)
     return quotient(gap, RATE_SCALE), 1.0, quotient(ratio, RATE_SCALE)
@@ -62,7 +63,7 @@ def _until_published(looked: Looked) -> Sequence[Room]:
     requirement = pools.published_requirement[looked.pool] * REQUIREMENT_SCALE
     left = tolerance * max(abs(equity), requirement) - abs(looked.equity - equity) * RATE_SCALE
     of_equity = (quotient(left, RATE_SCALE), 1.0, 0.0)
-    if looked.is_flat:
+    if looked.is_idle:
         return (of_equity,)
     left = tolerance * requirement - abs(looked.requirement - requirement) * RATE_SCALE
     return of_equity, (quotient(left, RATE_SCALE), 0.0, 1.0)
@@ -98,24 +99,32 @@ def _until_another_regime(looked: Looked) -> Sequence[Room]:
 
 
 def _with_open_orders(looked: Looked) -> Sequence[Room]:
-    """Which side of them is the worst changes with prices, and each has a price from which on it loses."""
-    return _NONE_AT_ALL if looked.state.book.orders.of(looked.pool) else ()
+    """What they require is bounded as positions are, by each instrument's larger side (`ledger.triggers`).
+
+    But where some are combined and others charged, which ones can change at any price, and with it the
+    requirement by a leap; and a fill can stand in for a price that is not known yet.
+    """
+    state, orders = looked.state, looked.state.book.orders
+    contracts = [orders.standing.item.view[row] for row in orders.rows_of(looked.pool)]
+    leaps = len(contracts) > MOST_COMBINED and state.mode_of(looked.pool) == "portfolio"
+    are_known = all(state.market.marks.is_known(contract) for contract in contracts)
+    return _NONE_AT_ALL if leaps or not are_known else ()
 
 
 def _until_liquidation_moves(looked: Looked) -> Sequence[Room]:
     """An open one is cancelled at the target ratio. One that waits for a fresh price is looked at always."""
     episode = looked.state.episodes.get(looked.pool)
     if episode is None:
-        is_waiting = looked.state.book.pools.band[looked.pool] == LIQUIDATION and not looked.is_flat
+        is_waiting = looked.state.book.pools.band[looked.pool] == LIQUIDATION and not looked.is_idle
         return _NONE_AT_ALL if is_waiting else ()
-    if looked.is_flat or episode.is_done():
+    if looked.state.book.is_flat(looked.pool) or episode.is_done():
         return _NONE_AT_ALL
     return (_room_to_ratio(looked, looked.state.rules.target_ratio),)
 
 
 def _while_there_is_a_requirement(looked: Looked) -> Sequence[Room]:
     """Bounds on rounding hold while the requirement is about what it is now; without one it has no ratio."""
-    return () if looked.is_flat else ((quotient(looked.requirement, 4), 0.0, 1.0),)
+    return () if looked.is_idle else ((quotient(looked.requirement, 4), 0.0, 1.0),)
 
 
 # All that a look can say of a pool's figures. A new kind of it is one more entry here, and its words below.

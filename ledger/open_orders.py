@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ledger.holdings import NONE, Holdings
+from ledger.table import AmountColumn
+
 
 class Order(NamedTuple):
     """What is open of an order: signed lots (negative: to sell), and its price in ticks."""
@@ -13,16 +16,45 @@ class Order(NamedTuple):
     price: int
 
 
+class Standing(Holdings):
+    """One row for every pool and instrument with an open order, and how many there are.
+
+    Derived from the orders, and so in no snapshot: a tick finds by it whom it concerns, as by positions.
+    """
+
+    def __init__(self) -> None:
+        self.count = AmountColumn()
+        super().__init__(count=self.count)
+
+    def add(self, pool: int, contract: int) -> None:
+        """One more order."""
+        while len(self.first) <= pool:
+            self.add_pool()
+        while len(self.holders) <= contract:
+            self.add_item()
+        row = self.find(pool, contract)
+        if row == NONE:
+            row = self.open(pool, contract, range(len(self.holders)))
+        self.count[row] += 1
+
+    def take_off(self, pool: int, contract: int) -> None:
+        """One order less."""
+        row = self.find(pool, contract)
+        self.count[row] -= 1
+        if not self.count[row]:
+            self.close(row)
+
+
 class OpenOrders:
     """Orders by pool and id; pools without any are not listed."""
 
     def __init__(self) -> None:
         self.by_pool: dict[int, dict[str, Order]] = {}
-        self._counts: dict[int, dict[int, int]] = {}  # derived: by instrument, how many a pool has in it
+        self.standing = Standing()
 
     def load(self, by_pool: dict[int, dict[str, Order]]) -> None:
         """Become these orders, of pools that have any."""
-        self.by_pool, self._counts = {}, {}
+        self.by_pool, self.standing = {}, Standing()
         for pool, orders in by_pool.items():
             for order_id, order in orders.items():
                 self.open(pool, order_id, order)
@@ -31,25 +63,21 @@ class OpenOrders:
         """The open orders of a pool, to be read only."""
         return self.by_pool.get(pool, {})
 
-    def pools_in(self, contract: int) -> set[int]:
-        """The pools with an order in an instrument."""
-        return set(self._counts.get(contract, ()))
+    def rows_of(self, pool: int) -> list[int]:
+        """The rows of a pool among those standing, one for each instrument that it has orders in."""
+        return self.standing.rows_of(pool) if pool in self.by_pool else []
 
     def open(self, pool: int, order_id: str, order: Order) -> None:
         """An order stands in the book."""
         self.by_pool.setdefault(pool, {})[order_id] = order
-        counts = self._counts.setdefault(order.contract, {})
-        counts[pool] = counts.get(pool, 0) + 1
+        self.standing.add(pool, order.contract)
 
     def close(self, pool: int, order_id: str) -> None:
         """An order of the pool stands there no longer."""
         order = self.by_pool[pool].pop(order_id)
         if not self.by_pool[pool]:
             del self.by_pool[pool]
-        counts = self._counts[order.contract]
-        counts[pool] -= 1
-        if not counts[pool]:
-            del counts[pool]
+        self.standing.take_off(pool, order.contract)
 
     def fill(self, pool: int, order_id: str | None, contract: int, lots: int) -> None:
         """Take a fill of signed `lots` off an order, if that is one of this instrument and side."""

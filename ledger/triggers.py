@@ -49,6 +49,7 @@ from ledger.rulebook import RATE_SCALE
 from ledger.state import State
 from ledger.table import Amounts
 from ledger.valuation import Figures, evaluate
+from ledger.worst_side import sides_of
 
 UNASKED: Final = -1  # the price of what does not depend on it
 
@@ -75,8 +76,9 @@ class Stake:
 
 def moved_by_mark(state: State, contract: int) -> list[int]:
     """The pools in which the mark in force may change anything, rising: also those with an order only."""
-    holders = _holders_left(state, state.book.positions, contract, state.market.marks.price[contract])
-    ordering = state.book.orders.pools_in(contract)
+    price = state.market.marks.price[contract]
+    holders = _holders_left(state, state.book.positions, contract, price)
+    ordering = _holders_left(state, state.book.orders.standing, contract, price)
     return sorted({*holders, *ordering}) if ordering else holders
 
 
@@ -86,6 +88,8 @@ def moved_by_index(state: State, asset: int) -> list[int]:
 
 
 def _holders_left(state: State, holdings: Holdings, item: int, price: int) -> list[int]:
+    if item >= len(holdings.holders):  # no order ever stood in it
+        return []
     if not _is_in_force(state):
         return holdings.pools_holding(item)
     return holdings.pools_left_by(item, price, compiles=state.book.is_large())
@@ -106,9 +110,14 @@ def wake(book: Book, pool: int) -> None:
     """Something has touched the pool: its intervals hold no longer."""
     if pool < len(book.reserve) and book.reserve[pool] != AWAKE:
         book.reserve[pool] = AWAKE
-        for holdings in (book.positions, book.balances):
-            for row in holdings.rows(pool):
-                holdings.intervals[holdings.item[row]].wake(holdings.slot[row])
+        _wake_rows(book.positions, book.positions.rows_of(pool))
+        _wake_rows(book.balances, book.balances.rows_of(pool))
+        _wake_rows(book.orders.standing, book.orders.rows_of(pool))
+
+
+def _wake_rows(holdings: Holdings, rows: list[int]) -> None:
+    for row in rows:
+        holdings.intervals[holdings.item[row]].wake(holdings.slot[row])
 
 
 def is_compiled(book: Book, pools: Sequence[int]) -> bool:
@@ -139,7 +148,7 @@ def settle(state: State, pool: int, figures: Figures) -> None:
     if not state.book.is_indexed:
         return
     looked = Looked(state, pool, figures)
-    stakes = [*_position_stakes(looked), *_collateral_stakes(looked)]
+    stakes = [*_position_stakes(looked), *_order_stakes(looked), *_collateral_stakes(looked)]
     unit, reserve = _unit(looked, stakes, rooms_of(looked))
     if unit == 0.0:
         wake(state.book, pool)
@@ -149,20 +158,53 @@ def settle(state: State, pool: int, figures: Figures) -> None:
 
 
 def _position_stakes(looked: Looked) -> list[Stake]:
-    state, positions = looked.state, looked.state.book.positions
-    sizes, marks, terms_of = positions.size, state.market.marks.price, state.rules.contracts
+    positions = looked.state.book.positions
     rows = positions.rows_of(looked.pool)
-    items = [positions.item.view[row] for row in rows]
+    sizes = {positions.item.view[row]: abs(positions.size[row]) for row in rows}
+    if looked.state.book.orders.of(looked.pool):
+        sizes |= {contract: size for contract, size in _larger_sides(looked).items() if contract in sizes}
+    return _mark_stakes(looked, positions, rows, sizes)
+
+
+def _order_stakes(looked: Looked) -> list[Stake]:
+    """Orders beside a position are in its stake, and have none of their own."""
+    book = looked.state.book
+    rows = book.orders.rows_of(looked.pool)
+    if not rows:
+        return []
+    standing, stakes, alone = book.orders.standing, [], []
+    for row in rows:
+        if book.positions.find(looked.pool, standing.item.view[row]) == NONE:
+            alone.append(row)
+        else:
+            stakes.append(Stake(standing, row, NONE, UNASKED, 0.0, 0.0))
+    return [*stakes, *_mark_stakes(looked, standing, alone, _larger_sides(looked))]
+
+
+def _larger_sides(looked: Looked) -> dict[int, int]:
+    """By instrument, how large the position can become: with any orders filled it is between the two sides.
+
+    Equity moves with no more than that either: an order that would lose at once loses as if it were filled.
+    """
+    held, rank = looked.state.book.held(looked.pool), looked.state.rules.contract_rank
+    return {side.contract: max(abs(side.bought), abs(side.sold)) for side in sides_of(held, rank)}
+
+
+def _mark_stakes(looked: Looked, holdings: Holdings, rows: list[int], sizes: dict[int, int]) -> list[Stake]:
+    """Those of instruments, each with the greatest size (lots) that a position in it can have."""
+    state = looked.state
+    marks, terms_of = state.market.marks.price, state.rules.contracts
+    items = [holdings.item.view[row] for row in rows]
     prices, notionals, rates = [], [], []
-    for row, item in zip(rows, items, strict=True):
+    for item in items:
         terms, price = terms_of[item], marks[item]
-        notional = float(abs(sizes[row]) * price * terms.value_scale)
+        notional = float(sizes[item] * price * terms.value_scale)
         prices.append(price)
         notionals.append(notional)
         rates.append(terms.curve.rate_at(notional * (1.0 + FARTHEST_MOVE)))
     slopes = state.rules.model_of(state.mode_of(looked.pool)).slopes(items, rates)
     return [
-        Stake(positions, row, item, price, notional, slope)
+        Stake(holdings, row, item, price, notional, slope)
         for row, item, price, notional, slope in zip(rows, items, prices, notionals, slopes, strict=True)
     ]
 
@@ -196,7 +238,7 @@ def _unit(looked: Looked, stakes: list[Stake], rooms: list[Room]) -> tuple[float
         moves_equity += stake.notional * stake.share
         moves_requirement += stake.notional * stake.slope * stake.share
         steepest += stake.notional * stake.slope
-    if not looked.is_flat and not looked.requirement > SMALLEST_SHARE * steepest:
+    if not looked.is_idle and not looked.requirement > SMALLEST_SHARE * steepest:
         return 0.0, 0
     wrong_equity = ROUNDED_ASSET * len(stakes)
     wrong_requirement = _wrong_requirement(looked, steepest)
@@ -216,7 +258,7 @@ def _unit(looked: Looked, stakes: list[Stake], rooms: list[Room]) -> tuple[float
 
 def _wrong_requirement(looked: Looked, steepest: float) -> float:
     """What rounding can do to a requirement between two looks."""
-    if looked.is_flat:
+    if looked.is_idle:
         return 0.0
     requirement = float(looked.requirement)
     return ROUNDED_REQUIREMENT + NOISE * steepest / requirement * steepest

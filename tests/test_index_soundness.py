@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +19,9 @@ from ledger.bands import REQUIREMENT_SCALE
 from ledger.booking import Cause
 from ledger.examination import examine
 from ledger.holdings import Holdings
+from ledger.open_orders import Order
 from ledger.state import State
+from ledger.table import Column
 from ledger.valuation import evaluate
 from worlds import (
     START,
@@ -83,6 +84,12 @@ class Pool:
         balances.amount[row] = amount
         self.state.market.index.price[number] = price
 
+    def order(self, contract: int, lots: int, price: int) -> None:
+        orders, marks = self.state.book.orders, self.state.market.marks
+        orders.open(self.number, f"o{len(orders.of(self.number))}", Order(contract, lots, price))
+        if not marks.is_known(contract):
+            marks.price[contract] = price
+
     def stand_at(self, hundredths: int, units: int) -> None:
         """Equity of so many percent of the requirement, and a few units more; everything is said."""
         [found] = evaluate(self.state.book, self.state.market, self.state.rules, [self.number])
@@ -93,18 +100,17 @@ class Pool:
 
     def corners(self, dice: Random) -> Iterator[None]:
         """All prices at ends of their intervals: all low, all high, for and against the pool, at random."""
-        sides = [(holdings, row) for holdings in self._holdings() for row in self._rows(holdings)]
-        against = [self._amount(*side) < 0 for side in sides]
-        ways = [[False] * len(sides), [True] * len(sides), against, [not each for each in against]]
-        ways += [[dice.random() < 0.5 for _ in sides] for _ in range(4)]
-        ends = [self._ends(*side) for side in sides]
-        before = [self._prices(holdings)[holdings.item[row]] for holdings, row in sides]
+        ends = self._ends()
+        against = [self._amount(*cell) < 0 for cell in ends]
+        ways = [[False] * len(ends), [True] * len(ends), against, [not each for each in against]]
+        ways += [[dice.random() < 0.5 for _ in ends] for _ in range(4)]
+        before = [prices[item] for prices, item in ends]
         for way in ways:
-            for (holdings, row), (lower, upper), high in zip(sides, ends, way, strict=True):
-                self._prices(holdings)[holdings.item[row]] = upper if high else max(1, lower)
+            for ((prices, item), (lower, upper)), high in zip(ends.items(), way, strict=True):
+                prices[item] = upper if high else max(1, lower)
             yield
-        for (holdings, row), price in zip(sides, before, strict=True):
-            self._prices(holdings)[holdings.item[row]] = price
+        for (prices, item), price in zip(ends, before, strict=True):
+            prices[item] = price
 
     def says_nothing(self) -> bool:
         self.state.book.is_indexed = False
@@ -116,26 +122,32 @@ class Pool:
         reserve = self.state.book.reserve
         return len(reserve) > self.number and reserve[self.number] >= 0
 
-    def _holdings(self) -> tuple[Holdings, Holdings]:
-        return self.state.book.positions, self.state.book.balances
+    def _ends(self) -> dict[tuple[Column, int], tuple[int, int]]:
+        """By price, all that the index says of it: an instrument has two intervals beside an order."""
+        book, market, ends = self.state.book, self.state.market, dict[tuple[Column, int], tuple[int, int]]()
+        for holdings, prices in (
+            (book.positions, market.marks.price),
+            (book.orders.standing, market.marks.price),
+            (book.balances, market.index.price),
+        ):
+            for row in holdings.rows_of(self.number) if holdings.first.count else ():
+                item = holdings.item[row]
+                if holdings is not book.balances or item != self.state.rules.settlement:
+                    lower, upper = self._interval(holdings, row)
+                    price = prices[item]
+                    least, most = ends.get((prices, item), (price - price // 2, price + price // 2))
+                    ends[prices, item] = max(lower, least), min(upper, most)
+        return ends
 
-    def _rows(self, holdings: Holdings) -> list[int]:
-        settlement = self.state.rules.settlement if holdings is self.state.book.balances else -1
-        return [row for row in holdings.rows(self.number) if holdings.item[row] != settlement]
-
-    def _amount(self, holdings: Holdings, row: int) -> int:
-        book = self.state.book
-        return book.positions.size[row] if holdings is book.positions else book.balances.amount[row]
-
-    def _prices(self, holdings: Holdings) -> Any:
-        market = self.state.market
-        return (market.marks if holdings is self.state.book.positions else market.index).price
-
-    def _ends(self, holdings: Holdings, row: int) -> tuple[int, int]:
+    def _interval(self, holdings: Holdings, row: int) -> tuple[int, int]:
         intervals, slot = holdings.interval_of(row)
-        lower, upper = intervals.interval(slot)
-        price = self._prices(holdings)[holdings.item[row]]
-        return max(lower, price - price // 2), min(upper, price + price // 2)
+        return intervals.interval(slot)
+
+    def _amount(self, prices: Column, item: int) -> int:
+        book = self.state.book
+        if prices is self.state.market.marks.price:
+            return book.size(self.number, item)
+        return book.balance(self.number, item)
 
 
 def check(pool: Pool, dice: Random) -> bool:
@@ -180,6 +192,39 @@ def test_nothing_is_said_at_the_corners_of_any_pool(
     pool.own("USDT", 1)
     for coin, (amount, price) in zip(COINS, coins, strict=False):
         pool.own(coin, amount, price)
+    for hundredths, units in edges:
+        pool.stand_at(hundredths, units)
+        check(pool, dice)
+
+
+@COMPILED
+@KINDS
+@given(
+    TOLERANCES,
+    st.booleans(),
+    st.lists(st.tuples(LOTS, TICKS), max_size=2),
+    st.lists(st.tuples(st.integers(0, 2), LOTS, TICKS, st.integers(-10, 10)), min_size=1, max_size=6),
+    st.lists(st.tuples(EDGES, FEW), min_size=1, max_size=4),
+    st.randoms(use_true_random=False),
+)
+def test_nor_at_those_of_a_pool_with_open_orders(
+    compiled: bool,
+    kind: str,
+    tolerance: str,
+    in_portfolio: bool,
+    positions: list[tuple[int, int]],
+    orders: list[tuple[int, int, int, int]],
+    edges: list[tuple[int, int]],
+    dice: Random,
+) -> None:
+    pool = Pool(rules(tolerance, MODELS[kind], "0:0.01", "100000:0.02"), compiled=compiled)
+    pool.state.book.accounts.mode[0] = in_portfolio
+    for contract, (lots, price) in enumerate(positions):
+        pool.hold(contract, lots, price)
+    for contract, lots, price, percent in orders:
+        mark = pool.state.market.marks.price[contract] or price
+        pool.order(contract, lots, mark + mark * percent // 100)
+    pool.own("USDT", 1)
     for hundredths, units in edges:
         pool.stand_at(hundredths, units)
         check(pool, dice)

@@ -24,8 +24,10 @@ from worlds import (
     START,
     SYMBOLS,
     Event,
+    Output,
     World,
     histories,
+    instrument,
     model,
     of_type,
     parameters,
@@ -324,6 +326,51 @@ def decimal(units: int) -> str:
     return f"{units // 10**8}.{units % 10**8:08d}"
 
 
+# ---------- open orders
+
+
+def quoting(names: str) -> list[Event]:
+    """A maker in portfolio mode who is long some instruments and short others, and quotes all on both sides."""
+    steps: list[Event] = [
+        {"type": "deposit_received", "event_id": "d", "asset": "USDT", "amount": "2000"},
+        {"type": "margin_mode_requested", "event_id": "m", "mode": "portfolio"},
+    ]
+    for number, name in enumerate(names):
+        filled = {"symbol": f"{name}-PERP", "quantity": "1", "price": "100"}
+        if number % 2:
+            side = ("buy", "sell")[number % 4 // 2]
+            held = {"type": "trade_executed", "event_id": f"t-{name}", "side": side, "fee": "0"}
+            steps.append(held | filled)
+        for side in ("buy", "sell"):
+            order_id = f"{side}-{name}"
+            opened = {"type": "order_opened", "event_id": f"o-{order_id}", "order_id": order_id, "side": side}
+            steps.append(opened | filled)
+    return [step | {"ts": START, "account_id": "ann"} for step in steps]
+
+
+def priced(name: str, hundredths: int, number: int | str) -> Event:
+    price = f"{hundredths // 100}.{hundredths % 100:02d}"
+    told = {"event_id": f"p-{name}-{number}", "ts": START, "symbol": f"{name}-PERP", "price": price}
+    return {"type": "mark_price", **told}
+
+
+@COMPILED
+@pytest.mark.parametrize("names", ["ABC", "ABCDEFGH"])
+def test_a_maker_who_quotes_on_both_sides_speaks_at_the_very_tick(compiled: bool, names: str) -> None:
+    """Of more instruments than are combined those change that are, and the requirement leaps."""
+    dice, twins = Random(1), Twins(compiled=compiled)
+    listed = [instrument(f"{name}-PERP", 2, 3) for name in names]
+    twins.tell(parameters(instruments=listed, publish_tolerance="0.002"))
+    twins.tell_all([*(priced(name, 10_000, "open") for name in names), *quoting(names)])
+    prices, said = dict.fromkeys(names, 10_000), list[Output]()
+    for number in range(1_500):
+        name = dice.choice(names)
+        prices[name] += dice.randint(-20, 20)
+        said += twins.tell(priced(name, prices[name], number))
+    twins.compare_states()
+    assert said
+
+
 # ---------- that it is an index, and only that
 
 
@@ -339,6 +386,9 @@ def quiet_world() -> World:
     return world
 
 
+ORDER = {"symbol": "ETH-PERP", "side": "buy", "quantity": "1", "price": "4000"}
+
+
 def concerned(world: World, symbol: str, ticks: int) -> list[int]:
     contract = world.state.rules.contract(symbol)
     world.state.market.marks.price[contract] = ticks
@@ -350,6 +400,21 @@ def test_a_small_tick_concerns_nobody_and_a_large_one_those_it_could_move() -> N
     assert concerned(world, "BTC-PERP", 1_000_001) == []
     assert concerned(world, "BTC-PERP", 1_100_000) == [0, 1]
     assert concerned(world, "ETH-PERP", 400_100) == []
+
+
+def test_so_with_open_orders_as_long_as_what_they_require_cannot_leap() -> None:
+    world = quiet_world()
+    world.say("order_opened", account_id="ann", order_id="o-1", **ORDER)
+    assert concerned(world, "ETH-PERP", 400_001) == []
+    assert concerned(world, "ETH-PERP", 480_000) == [0, 1]
+    world.say("order_closed", account_id="ann", order_id="o-1")
+    assert concerned(world, "ETH-PERP", 480_000) == [1]
+
+
+def test_an_order_on_what_has_no_price_yet_makes_every_tick_concern_its_pool() -> None:
+    world = quiet_world()
+    world.say("order_opened", account_id="ann", order_id="o-1", **ORDER | {"symbol": "DOGE-PERP"})
+    assert concerned(world, "BTC-PERP", 1_000_000) == [0]
 
 
 def test_without_the_index_every_tick_concerns_every_holder() -> None:
