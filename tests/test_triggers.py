@@ -17,6 +17,7 @@ from ledger.observables import KNOWN_FIELDS, UNKNOWN_FIELDS, knows_everything
 from ledger.snapshots import dump, restore, unpack
 from ledger.triggers import moved_by_mark, moved_by_payments
 from ledger.valuation import evaluate
+from ledger.worst_side import MOST_COMBINED
 from test_against_reference import OTHER_MODELS
 from twins import Twins
 from worlds import (
@@ -330,7 +331,7 @@ def decimal(units: int) -> str:
 
 
 def quoting(names: str) -> list[Event]:
-    """A maker in portfolio mode who is long some instruments and short others, and quotes all on both sides."""
+    """A maker in portfolio mode, long here and short there, who quotes all instruments on both sides."""
     steps: list[Event] = [
         {"type": "deposit_received", "event_id": "d", "asset": "USDT", "amount": "2000"},
         {"type": "margin_mode_requested", "event_id": "m", "mode": "portfolio"},
@@ -354,14 +355,17 @@ def priced(name: str, hundredths: int, number: int | str) -> Event:
     return {"type": "mark_price", **told}
 
 
+def maker(names: str, *, compiled: bool = False) -> Twins:
+    twins, listed = Twins(compiled=compiled), [instrument(f"{name}-PERP", 2, 3) for name in names]
+    twins.tell(parameters(instruments=listed, publish_tolerance="0.002"))
+    twins.tell_all([*(priced(name, 10_000, "open") for name in names), *quoting(names)])
+    return twins
+
+
 @COMPILED
 @pytest.mark.parametrize("names", ["ABC", "ABCDEFGH"])
 def test_a_maker_who_quotes_on_both_sides_speaks_at_the_very_tick(compiled: bool, names: str) -> None:
-    """Of more instruments than are combined those change that are, and the requirement leaps."""
-    dice, twins = Random(1), Twins(compiled=compiled)
-    listed = [instrument(f"{name}-PERP", 2, 3) for name in names]
-    twins.tell(parameters(instruments=listed, publish_tolerance="0.002"))
-    twins.tell_all([*(priced(name, 10_000, "open") for name in names), *quoting(names)])
+    dice, twins = Random(1), maker(names, compiled=compiled)
     prices, said = dict.fromkeys(names, 10_000), list[Output]()
     for number in range(1_500):
         name = dice.choice(names)
@@ -369,6 +373,13 @@ def test_a_maker_who_quotes_on_both_sides_speaks_at_the_very_tick(compiled: bool
         said += twins.tell(priced(name, prices[name], number))
     twins.compare_states()
     assert said
+
+
+def test_who_has_orders_in_more_instruments_than_are_combined_is_looked_at_by_every_tick() -> None:
+    """Those that are combined can become others at any price, and with it the requirement leaps."""
+    most, more = maker("ABCDEFGH"[:MOST_COMBINED]), maker("ABCDEFGH"[: MOST_COMBINED + 1])
+    assert moved_by_mark(most.indexed, 0) == []
+    assert moved_by_mark(more.indexed, 0) == [0]
 
 
 # ---------- that it is an index, and only that
