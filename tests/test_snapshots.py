@@ -285,27 +285,31 @@ def columns(state: State) -> dict[str, Column]:
     return {f"{group}.{name}": column for group, some in groups.items() for name, column in some.items()}
 
 
-OF_THE_INDEX = {"reserve", "asked", "intervals", "table"}  # which is made anew after every restart
+# What is made anew after every restart: the index; what is kept with every change; by whom orders stand.
+DERIVED = (".reserve", ".asked", ".intervals", ".table", "positions.held", "balances.held", ".standing")
 
 
-def columns_held_by(owner: object) -> set[int]:
-    """Every column that can be reached from an object, by identity; but for those of the index."""
+def columns_held_by(owner: object, path: str = "state") -> dict[str, Column]:
+    """Every column that can be reached from an object, by the way there; but for what is derived."""
     if isinstance(owner, Column):
-        return {id(owner)}
-    named = parts_of(owner)
-    parts = owner if isinstance(owner, list) else [named[name] for name in named.keys() - OF_THE_INDEX]
-    return {found for part in parts for found in columns_held_by(part)}
+        return {path: owner}
+    parts = dict(enumerate(owner)) if isinstance(owner, list) else parts_of(owner)
+    ways = {f"{path}.{name}": part for name, part in parts.items()}
+    kept = {way: part for way, part in ways.items() if not way.endswith(DERIVED)}
+    return {name: column for way, part in kept.items() for name, column in columns_held_by(part, way).items()}
 
 
 def test_every_column_of_the_state_is_among_those_that_are_hashed() -> None:
     state = busy()
     state.rulebook = None
-    book = state.book
-    derived = [book.reserve]
-    for holdings in (book.positions, book.balances):
-        derived += [holdings.asked, holdings.held]
-    hashed = {id(column) for column in columns(state).values()}
-    assert columns_held_by(state) - {id(column) for column in derived} == hashed
+    held, hashed = columns_held_by(state), columns(state)
+    assert names_of(held, but=hashed) == names_of(hashed, but=held) == []
+
+
+def names_of(some: dict[str, Column], but: dict[str, Column]) -> list[str]:
+    """Of some columns, those that are not among others."""
+    others = {id(column) for column in but.values()}
+    return [name for name, column in some.items() if id(column) not in others]
 
 
 @pytest.mark.parametrize("name", columns(busy()))
