@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from ledger.framing import Bytes
 from ledger.pages import Page, PublishedOutput, Resume
+from processors.retention import FOR_RECOVERY
 from schemas.events import Event
 from schemas.refusals import Refusal
 
@@ -136,8 +137,8 @@ class Journal(Protocol):
         """Numbers of pages that do not exist, but have published outputs."""
         ...
 
-    async def save_snapshot(self, epoch: int, snapshot: Snapshot) -> None:
-        """Keep a snapshot; older ones go when two newer are whole. Fenced by a newer epoch.
+    async def save_snapshot(self, epoch: int, snapshot: Snapshot, kept: int = FOR_RECOVERY) -> None:
+        """Keep a snapshot, and so many with it (`processors.retention`). Fenced by a newer epoch.
 
         It takes its time: pages are committed meanwhile. Until its end, or when it is cut off, the snapshot
         is not among the whole ones.

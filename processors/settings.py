@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from processors.estimator import EstimatorSettings
 from processors.ownership import parse_shards
 from processors.paging import PageLimits
+from processors.retention import FOR_RECOVERY
 from processors.shard import ShardOptions
 
 _PREFIX: Final = "MARGIN_LEDGER_"
@@ -78,13 +79,19 @@ class Settings(ClusterSettings):
     page_linger_ms: Annotated[int, Field(ge=0, le=60_000)] = 20
     page_wait_ms: Annotated[int, Field(ge=0, le=60_000)] = 5
     snapshot_every: Annotated[int, Field(ge=1)] = 100_000
+    snapshots_kept: Annotated[int, Field(ge=FOR_RECOVERY, le=1_000)] = FOR_RECOVERY
     max_ahead_ms: Annotated[int, Field(ge=0)] = 60_000
     poll_ms: Annotated[int, Field(ge=1, le=60_000)] = 50
 
     def shard_options(self) -> ShardOptions:
         """The options of a shard."""
         limits = PageLimits(self.page_entries, self.page_bytes, self.page_linger_ms, self.page_wait_ms)
-        return ShardOptions(limits=limits, snapshot_every=self.snapshot_every, max_ahead_ms=self.max_ahead_ms)
+        return ShardOptions(
+            limits=limits,
+            snapshot_every=self.snapshot_every,
+            snapshots_kept=self.snapshots_kept,
+            max_ahead_ms=self.max_ahead_ms,
+        )
 
 
 LEDGER_ROLE: Final = "ledger"

@@ -25,6 +25,7 @@ from processors.merge import Arrival, Merge
 from processors.paging import ClosedPage, Divergence, PageBuilder, PageLimits, replay_page
 from processors.partitioner import PARTITIONER
 from processors.pieces import cut, shown_to
+from processors.retention import FOR_RECOVERY
 from processors.skipping import Skips, read_around
 from schemas.parameters import RiskParametersPublished
 from schemas.wire import decode
@@ -46,6 +47,7 @@ class ShardOptions:
     limits: PageLimits = field(default_factory=PageLimits)
     buffer: int = 5_000  # records read ahead of each source
     snapshot_every: int = 100_000  # inputs between two snapshots
+    snapshots_kept: int = FOR_RECOVERY
     max_ahead_ms: int = 60_000
     arms_from: int = 5_000  # so many pools are worth the compiled index when they are recovered
     skips: Skips = field(default_factory=Skips)
@@ -194,7 +196,7 @@ class Shard:
             engine_version=ENGINE_VERSION,
             pieces=cut(data),
         )
-        await self._journal.save_snapshot(self._epoch, snapshot)
+        await self._journal.save_snapshot(self._epoch, snapshot, self._options.snapshots_kept)
         self._options.at_step("after snapshot")
 
     async def _write_genesis(self) -> Page:

@@ -20,11 +20,11 @@ from processors.edge import account_of
 from processors.journal import Batch, Fenced, Halted, Snapshot, Source, SourceRecord, Tail, fork
 from processors.partitioner import partition_of
 from processors.pieces import StoredPieces
+from processors.retention import FOR_RECOVERY, superseded
 from schemas.canonical import encode
 from schemas.events import BROADCAST_TOPICS, KEYED_TOPICS, TOPIC_OF, Event
 
 FILE_NAME: Final = "margin-ledger.db"
-_KEPT_SNAPSHOTS: Final = 2
 _PAGES_AT_ONCE: Final = 16
 
 _SCHEMA: Final = """
@@ -255,8 +255,8 @@ class SqliteJournal:
             self._db.execute("DELETE FROM outputs WHERE shard = ? AND page = ?", (shard, page))
             self._db.executemany("INSERT INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
 
-    async def save_snapshot(self, epoch: int, snapshot: Snapshot) -> None:
-        """Chunks first and the manifest last, each a transaction of its own; then all but the last two go."""
+    async def save_snapshot(self, epoch: int, snapshot: Snapshot, kept: int = FOR_RECOVERY) -> None:
+        """Chunks first and the manifest last, each a transaction of its own; with it others go."""
         shard, page = snapshot.shard, snapshot.page
         with self._transaction():
             self._require_epoch(shard, epoch)
@@ -274,7 +274,8 @@ class SqliteJournal:
         with self._transaction():
             self._require_epoch(shard, epoch)
             self._db.execute("INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?)", (shard, page, *manifest))
-            self._drop_old_snapshots(shard)
+            for old in superseded(self._pages_with_snapshots(shard), kept):
+                self._delete_snapshot(shard, old)
 
     def _delete_chunks_without_manifest(self, shard: int) -> None:
         """What is left of snapshots whose writer has gone before they were whole."""
@@ -284,10 +285,9 @@ class SqliteJournal:
             (shard, shard),
         )
 
-    def _drop_old_snapshots(self, shard: int) -> None:
-        query = "SELECT page FROM snapshots WHERE shard = ? ORDER BY page DESC"
-        for (page,) in self._db.execute(query, (shard,)).fetchall()[_KEPT_SNAPSHOTS:]:
-            self._delete_snapshot(shard, page)
+    def _pages_with_snapshots(self, shard: int) -> list[int]:
+        query = "SELECT page FROM snapshots WHERE shard = ?"
+        return [page for (page,) in self._db.execute(query, (shard,))]
 
     def _delete_snapshot(self, shard: int, page: int) -> None:
         self._db.execute("DELETE FROM snapshots WHERE shard = ? AND page = ?", (shard, page))

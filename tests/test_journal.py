@@ -287,6 +287,20 @@ async def test_only_the_two_newest_of_the_whole_snapshots_are_kept(
     assert await outside.pages_with_parts(shard) == {page.number, page.number - 1}
 
 
+async def test_older_snapshots_that_are_kept_are_spread_over_the_history(
+    log: Journal, outside: LogUnderTest, shard: int
+) -> None:
+    epoch, page = await written(log, shard, 1)
+    for _ in range(9):
+        page = page_after(page)
+        await log.commit(epoch, page, [OUTPUT])
+        await log.save_snapshot(epoch, Snapshot(shard, page.number, page.hash, "state", 1, [b"data"]), kept=4)
+    newest = page.number
+    kept = [newest, newest - 1, newest - 2, newest - 6]
+    assert [found.page for found in await snapshots_of(log, shard)] == kept
+    assert await outside.pages_with_parts(shard) == set(kept)
+
+
 async def test_a_snapshot_that_was_cut_off_is_not_offered_and_goes_with_the_next(
     log: Journal, outside: LogUnderTest, shard: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

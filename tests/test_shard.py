@@ -29,6 +29,7 @@ from logs import (
 from processors.bench.load import Load
 from processors.journal import Fenced, Halted, LogUnavailable, Snapshot
 from processors.paging import PageLimits
+from processors.retention import FOR_RECOVERY
 from processors.shard import Shard, ShardOptions
 from processors.sqlite import SqliteJournal
 from schemas.canonical import canonical_json, to_plain
@@ -157,6 +158,12 @@ async def test_only_the_two_newest_snapshots_are_kept(tmp_path: Path) -> None:
     assert len([snapshot async for snapshot in SqliteJournal.open(folder).snapshots(0)]) == 2
 
 
+async def test_as_many_snapshots_are_kept_as_are_wanted(tmp_path: Path) -> None:
+    folder = ledger_of(tmp_path, random_history(1, 60))
+    await run_shard(folder, options=small_pages(snapshots_kept=5))
+    assert len([snapshot async for snapshot in SqliteJournal.open(folder).snapshots(0)]) == 5
+
+
 # --- snapshots are saved while pages go on --------------------------------------------------------------
 
 
@@ -174,12 +181,12 @@ class _TakesItsTime(SqliteJournal):
     sign: asyncio.Event
     failure: Exception | None
 
-    async def save_snapshot(self, epoch: int, snapshot: Snapshot) -> None:
+    async def save_snapshot(self, epoch: int, snapshot: Snapshot, kept: int = FOR_RECOVERY) -> None:
         self.begun.append(snapshot.page)
         await self.sign.wait()
         if self.failure is not None:
             raise self.failure
-        await super().save_snapshot(epoch, snapshot)
+        await super().save_snapshot(epoch, snapshot, kept)
 
 
 async def saving(journal: _TakesItsTime) -> Shard:

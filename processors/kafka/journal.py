@@ -24,6 +24,7 @@ from processors.kafka.reader import Offsets, Reader, read_to_ends
 from processors.kafka.snapshots import SnapshotStore
 from processors.kafka.topics import JOURNAL, check
 from processors.kafka.writer import Message, Writer
+from processors.retention import FOR_RECOVERY
 from schemas.events import BROADCAST_TOPICS, KEYED_TOPICS
 from schemas.outputs import OUTPUT_TOPICS
 
@@ -251,9 +252,9 @@ class KafkaJournal:
         names = {self._cluster.topic(topic): topic for topic in topics}
         return PublishedReader(self._cluster, shard, names, newest_page, first_page)
 
-    async def save_snapshot(self, epoch: int, snapshot: Snapshot) -> None:
+    async def save_snapshot(self, epoch: int, snapshot: Snapshot, kept: int = FOR_RECOVERY) -> None:
         """Chunks first, the manifest last, each in a transaction of its own; pages go between them."""
-        async with aclosing(self._snapshots.transactions(snapshot)) as transactions:
+        async with aclosing(self._snapshots.transactions(snapshot, kept)) as transactions:
             async for messages in transactions:
                 async with self._writing:
                     writer = self._licensed(epoch, snapshot.shard)

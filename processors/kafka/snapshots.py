@@ -17,9 +17,9 @@ from processors.kafka.reader import Offsets, Reader, read_to_ends
 from processors.kafka.topics import SNAPSHOTS
 from processors.kafka.writer import Message
 from processors.pieces import StoredPieces
+from processors.retention import superseded
 from schemas.canonical import canonical_json
 
-_KEPT: Final = 2
 _MANIFEST: Final = "manifest"
 _KEY: Final = re.compile(r"(\d+)/(\d+|manifest)\Z")
 
@@ -39,11 +39,11 @@ class SnapshotStore:
         """Somebody else may have written; look again before the next snapshot is saved."""
         self._known.pop(shard, None)
 
-    async def transactions(self, snapshot: Snapshot) -> AsyncGenerator[list[Message], None]:
+    async def transactions(self, snapshot: Snapshot, kept: int) -> AsyncGenerator[list[Message], None]:
         """What to send to save a snapshot, one transaction after the other: chunks first, the manifest last.
 
-        With the manifest go the parts of all but the newest whole ones. Whoever asks for the next transaction
-        has sent the one before.
+        With the manifest the parts go of those that are not whole, and of as many others as leave `kept`.
+        Whoever asks for the next transaction has sent the one before.
         """
         shard, page = snapshot.shard, snapshot.page
         known = await self._names(shard)
@@ -52,7 +52,7 @@ class SnapshotStore:
             chunk = await asyncio.to_thread(compress, piece)
             known.setdefault(page, set()).add(str(count - 1))
             yield [self._message(shard, page, str(count - 1), chunk)]
-        dropped = _dropped_for(page, known)
+        dropped = _dropped_for(page, known, kept)
         yield [
             self._message(shard, page, _MANIFEST, _manifest(snapshot, count)),
             *(self._message(shard, old, part, None) for old in dropped for part in sorted(known[old])),
@@ -108,10 +108,11 @@ def _apply(found: dict[int, Parts], records: Iterable[tuple[bytes | None, bytes 
             parts[named.group(2)] = value
 
 
-def _dropped_for(page: int, known: Names) -> list[int]:
-    """The pages that go when a snapshot of `page` is whole: all others but the newest whole ones."""
-    whole = sorted((other for other in known if _MANIFEST in known[other] and other != page), reverse=True)
-    return [other for other in known if other not in (page, *whole[: _KEPT - 1])]
+def _dropped_for(page: int, known: Names, kept: int) -> list[int]:
+    """The pages whose parts go when a snapshot of `page` is whole."""
+    whole = {page, *(other for other in known if _MANIFEST in known[other])}
+    staying = whole.difference(superseded(whole, kept))
+    return [other for other in known if other not in staying]
 
 
 def _manifest(snapshot: Snapshot, chunks: int) -> bytes:
