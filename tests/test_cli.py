@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from processors.audit.wording import brief
 from processors.cli import main
 from processors.sqlite import SqliteJournal
 from schemas.canonical import canonical_json
@@ -33,8 +34,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def margin_ledger(*arguments: str, stdin: bytes | None = None) -> Result:
-    return CliRunner().invoke(main, arguments, input=stdin, env={"COLUMNS": "120"})
+def margin_ledger(*arguments: str, stdin: bytes | None = None, columns: int = 120) -> Result:
+    return CliRunner().invoke(main, arguments, input=stdin, env={"COLUMNS": str(columns)})
 
 
 def as_lines(history: list[Event]) -> bytes:
@@ -414,6 +415,28 @@ def test_audit_verify_names_the_first_difference_and_exits_1() -> None:
     assert (report["difference"]["page"], report["difference"]["entry"]) == (1, 3)
 
 
+def test_audit_verify_by_several_processes_says_the_same(tmp_path: Path) -> None:
+    run_ledger(HISTORY, shards=2)
+    verify = ("audit", "verify", "--data", "ledger")
+    assert margin_ledger(*verify, "--jobs", "2").stdout.count("whole") == 2
+    assert without_times(*verify, "--jobs", "2") == without_times(*verify)
+    damage("DELETE FROM outputs WHERE shard = 1")
+    assert without_times(*verify, "--jobs", "2") == without_times(*verify)
+    assert margin_ledger(*verify, "--jobs", "2").exit_code == 1
+
+
+def without_times(*command: str) -> list[dict[str, Any]]:
+    reports: list[dict[str, Any]] = json.loads(margin_ledger(*command, "--json").stdout)
+    return [report | {"seconds": 0, "reading_seconds": 0} for report in reports]
+
+
+def test_audit_verify_fits_into_a_terminal() -> None:
+    run_ledger(HISTORY)
+    shown = margin_ledger("audit", "verify", "--data", "ledger", columns=80).stdout.splitlines()
+    headings = "shard pages entries refused outputs letters shots head verdict"
+    assert headings.split() in [line.split() for line in shown]
+
+
 def damage(statement: str) -> None:
     journal = SqliteJournal.open(Path("ledger"))
     assert journal._db.execute(statement).rowcount > 0
@@ -605,7 +628,7 @@ def test_audit_replay_tries_every_combination_in_one_pass() -> None:
     result = margin_ledger("audit", "replay", "--data", "ledger", *rules, "--set", "bands.buffer=1.6")
     assert result.exit_code == 0
     expected = (
-        "as recorded",
+        "recorded",
         "as published",
         "liquidation 1.05, recorded margin",
         "liquidation 1.2, cross margin",
@@ -620,6 +643,31 @@ def test_audit_replay_under_parameters_from_a_file_as_json() -> None:
     plain = json.loads(margin_ledger("audit", "replay", "--data", "ledger", *rules).stdout)
     assert [course["name"] for course in plain["courses"]] == ["as published", "rules.json"]
     assert {"liquidated", "spared", "struck", "shortfall", "insurance"} <= plain["courses"][1].keys()
+
+
+def test_audit_replay_fits_into_a_terminal() -> None:
+    liquidated()
+    rules = ("--liquidation", "1.05", "--liquidation", "1.2", "--mode", "recorded", "--mode", "cross")
+    shown = margin_ledger("audit", "replay", "--data", "ledger", *rules, columns=80).stdout.splitlines()
+    headings = next(line for line in shown if "liquidated" in line and "shortfall" in line)
+    assert headings.split() == "rules liquidated spared struck shortfall fees insurance released".split()
+    assert "e  liquidation 1.2, cross margin" in shown
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        ("0", "0.00"),
+        ("-12.345", "-12.34"),
+        ("999.99", "999.99"),
+        ("133733.61", "133.7k"),
+        ("-7654321", "-7.654M"),
+        ("12345678901", "12.35G"),
+        ("1234567890123456", "1235T"),
+    ],
+)
+def test_a_brief_amount_has_four_digits(amount: str, shown: str) -> None:
+    assert brief(amount) == shown
 
 
 @pytest.mark.parametrize(

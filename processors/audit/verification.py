@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from ledger.book import ImbalancesOf, imbalances, posted_imbalances
 from ledger.engine import ENGINE_VERSION
@@ -26,12 +27,30 @@ from processors.paging import Divergence, replay_page
 from processors.shard import restore_snapshot
 from schemas.outputs import OUTPUT_TOPIC_OF
 
+OTHER_ROOT: Final = "the pages do not have the root that was published"
+
 # Told of a difference and what the page gives; True when it is no more, and the walk can go on.
 Mend = Callable[[Difference, list[PublishedOutput]], Awaitable[bool]]
 
 
+@dataclass(slots=True)
+class Trace:
+    """What ties the walks of two parts together: what a walk began with, and every page that it went by.
+
+    `base_head` and `base_state` are the hashes of the page and the state before the first page, if any.
+    """
+
+    base_head: str = ""
+    base_state: str = ""
+    hashes: list[str] = field(default_factory=list)
+
+
 class CannotVerify(RuntimeError):
     """The journal was written by a newer version than this one."""
+
+
+class CannotBegin(RuntimeError):
+    """The snapshot that a walk should begin at cannot be restored, or is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +58,15 @@ class Scope:
     """What is compared: the outputs of pages `first` to `last` (None: to the end).
 
     With `trust_snapshot` the walk begins at the newest snapshot before `first`, and that state is taken on
-    trust; else it begins with nothing, at the genesis. The journal must hold what was published `against`
-    it (but for the root, when the walk does not see every page).
+    trust; with `after` at the snapshot of that page, which another walk compares (`processors.audit.parts`);
+    else it begins with nothing, at the genesis. The journal must hold what was published `against` it (but
+    for the root, when the walk does not see every page).
     """
 
     first: int = 0
     last: int | None = None
     trust_snapshot: bool = False
+    after: int | None = None
     against: Heads = NO_HEADS
 
     def compares(self, page: int) -> bool:
@@ -88,6 +109,7 @@ class _Walk:
     scope: Scope
     report: ShardReport
     mend: Mend | None
+    trace: Trace
     snapshots: dict[int, Snapshot] = field(default_factory=dict)
     state: State = field(default_factory=State)
     previous: Page | None = None
@@ -105,13 +127,15 @@ async def verify_shard(
     *,
     advance: Callable[[int], None],
     mend: Mend | None = None,
+    trace: Trace | None = None,
 ) -> ShardReport:
     """Verify the pages of a shard, stopping at the first difference that `mend` (if given) cannot take away.
 
-    `advance` is told of every page. CannotVerify when the journal is newer than this version.
+    `advance` is told of every page; `trace`, if given, is filled. CannotVerify when the journal is newer than
+    this version; CannotBegin where the scope says where to.
     """
     began = time.perf_counter()
-    walk = _Walk(journal, scope or Scope(), ShardReport(shard), mend)
+    walk = _Walk(journal, scope or Scope(), ShardReport(shard), mend, trace or Trace())
     walk.snapshots = {snapshot.page: snapshot async for snapshot in journal.snapshots(shard)}
     try:
         await _begin(walk)
@@ -124,18 +148,29 @@ async def verify_shard(
 
 
 async def _begin(walk: _Walk) -> None:
-    """Take a snapshot's state on trust, if that is wanted and there is one."""
-    if not walk.scope.trust_snapshot:
-        return
-    for number in sorted(walk.snapshots, reverse=True):
-        snapshot = walk.snapshots[number]
-        state = restore_snapshot(snapshot) if number < walk.scope.first else None
-        page = await _page(walk.journal, snapshot.shard, number) if state else None
-        if state is not None and page is not None and page.hash == snapshot.page_hash:
-            walk.state, walk.previous = state, page
-            walk.report.begins, walk.report.head = number + 1, page.hash
-            walk.report.trusted = f"the state after page {number}, {snapshot.state_hash}"
-            return
+    """Take the state of a snapshot, where the scope says so: on trust, or as another walk compares it."""
+    scope, report = walk.scope, walk.report
+    if scope.after is not None:
+        snapshot = walk.snapshots.get(scope.after)
+        if snapshot is None or not await _restored(walk, snapshot):
+            raise CannotBegin(f"shard {report.shard}: the snapshot of page {scope.after} cannot be restored")
+    elif scope.trust_snapshot:
+        for number in sorted(walk.snapshots, reverse=True):
+            snapshot = walk.snapshots[number]
+            if number < scope.first and await _restored(walk, snapshot):
+                report.trusted = f"the state after page {number}, {snapshot.state_hash}"
+                return
+
+
+async def _restored(walk: _Walk, snapshot: Snapshot) -> bool:
+    state = restore_snapshot(snapshot)
+    page = await _page(walk.journal, snapshot.shard, snapshot.page) if state else None
+    if state is None or page is None or page.hash != snapshot.page_hash:
+        return False
+    walk.state, walk.previous = state, page
+    walk.report.begins, walk.report.head = page.number + 1, page.hash
+    walk.trace.base_head, walk.trace.base_state = page.hash, snapshot.state_hash
+    return True
 
 
 async def _page(journal: Journal, shard: int, number: int) -> Page | None:
@@ -204,6 +239,7 @@ def _count(walk: _Walk, page: Page, outputs: list[PublishedOutput]) -> None:
     report.head = page.hash
     walk.previous = page
     walk.tree.add(page.hash)
+    walk.trace.hashes.append(page.hash)
 
 
 def _check_place(walk: _Walk, page: Page) -> Difference | None:
@@ -242,7 +278,7 @@ async def _check_published(walk: _Walk, page: Page, outputs: list[PublishedOutpu
         difference = compare_outputs(page, outputs, published)
         if difference and not await _mended(walk, difference, outputs):
             return replace(difference, pages=_facts(walk, page))
-    difference = _check_snapshot(walk, page)
+    difference = await _check_snapshot(walk, page)
     if difference and not await _mended(walk, difference, outputs):
         return difference
     return None
@@ -257,8 +293,7 @@ def _check_head(walk: _Walk, page: Page) -> Difference | None:
         what = "the page is not the head that was published"
         return replace(_about(walk, page, what), expected=head.head, found=page.hash)
     if walk.tree.leaves == head.pages and walk.tree.root() != head.root:
-        what = "the pages do not have the root that was published"
-        return replace(_about(walk, page, what), expected=head.root, found=walk.tree.root())
+        return replace(_about(walk, page, OTHER_ROOT), expected=head.root, found=walk.tree.root())
     walk.report.published = f"{head.pages} pages as published"
     return None
 
@@ -270,21 +305,29 @@ async def _mended(walk: _Walk, difference: Difference, outputs: list[PublishedOu
     return True
 
 
-def _check_snapshot(walk: _Walk, page: Page) -> Difference | None:
+async def _check_snapshot(walk: _Walk, page: Page) -> Difference | None:
     snapshot = walk.snapshots.pop(page.number, None)
-    if snapshot is None or _is_of_another_version(snapshot):
+    if snapshot is None or is_of_another_version(snapshot):
         return None  # an older version remembered its state in another form, which no recovery takes any more
-    walk.report.snapshots += 1
     expected, found = state_hash(walk.state), snapshot.state_hash
     what = ""
     if (snapshot.page_hash, found) != (page.hash, expected):
         what = "the snapshot is not the state after this page"
     elif restore_snapshot(snapshot) is None:
+        if not await _is_kept(walk, snapshot):
+            return None
         what = "the snapshot's data is not what its hash says"
+    walk.report.snapshots += 1
     return replace(_about(walk, page, what, "snapshot"), expected=expected, found=found) if what else None
 
 
-def _is_of_another_version(snapshot: Snapshot) -> bool:
+async def _is_kept(walk: _Walk, snapshot: Snapshot) -> bool:
+    """Whether it is there still: a worker that goes on meanwhile saves others, and drops this one."""
+    return snapshot.page in [kept.page async for kept in walk.journal.snapshots(snapshot.shard)]
+
+
+def is_of_another_version(snapshot: Snapshot) -> bool:
+    """Whether another version wrote it, in a form that this one does not take."""
     try:
         state_format = format_of(snapshot.pieces) or STATE_FORMAT
     except NotReadable:

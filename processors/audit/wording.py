@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 Plain = dict[str, Any]
 
@@ -42,6 +42,16 @@ def clock(ts: int) -> str:
 def money(amount: str) -> str:
     """To the cent, with a sign only when it is negative."""
     return f"{Decimal(amount):,.2f}"
+
+
+_SCALES: Final = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+
+
+def brief(amount: str) -> str:
+    """Four digits of it, for a table that shows how large amounts are beside each other: 133.7k, 1.204M."""
+    exact = Decimal(amount)
+    scale, unit = next((each for each in _SCALES if abs(exact) >= each[0]), (1, ""))
+    return f"{exact / scale:.4g}{unit}" if unit else money(amount)
 
 
 def percent(share: str | None) -> str:

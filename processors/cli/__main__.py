@@ -2,4 +2,5 @@
 
 from processors.cli import main
 
-main()
+if __name__ == "__main__":  # a process that this one starts loads the module too, by another name
+    main()

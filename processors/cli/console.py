@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -88,12 +93,12 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def placed(*arguments: Any, data: Path | None, brokers: str | None, **options: Any) -> Any:
-        return command(*arguments, place=_place(data, brokers), **options)
+        return command(*arguments, place=_chosen(data, brokers), **options)
 
     return data_option(brokers_option(placed))
 
 
-def _place(data: Path | None, brokers: str | None) -> Place:
+def _chosen(data: Path | None, brokers: str | None) -> Place:
     if data is not None and brokers is not None:
         # What is typed counts more than what is set.
         source = click.get_current_context().get_parameter_source
@@ -103,6 +108,10 @@ def _place(data: Path | None, brokers: str | None) -> Place:
         data, brokers = (data, None) if typed == ["data"] else (None, brokers)
     if data is None and brokers is None:
         raise click.UsageError("a ledger is needed: --data DIR, or --brokers HOST:PORT")
+    return _place(data, brokers)
+
+
+def _place(data: Path | None, brokers: str | None) -> Place:
     with ledger_errors():
         return Place(data, None if brokers is None else cluster_from(read_settings(), brokers))
 
@@ -120,6 +129,11 @@ async def open_ledger(place: Place) -> AsyncIterator[Journal]:
         yield journal
     finally:
         await journal.aclose()
+
+
+def open_ledger_anew(data: Path | None, brokers: str | None) -> AbstractAsyncContextManager[Journal]:
+    """The same in another process, from what it can be told; how to connect is in its environment."""
+    return open_ledger(_place(data, brokers))
 
 
 @contextmanager

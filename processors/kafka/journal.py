@@ -232,25 +232,27 @@ class KafkaJournal:
 
     async def outputs(self, shard: int, page: int) -> list[PublishedOutput]:
         """What was published with a page. Pages are asked for in ascending order."""
-        return await self._published_of(shard).of_page(page)
+        return await self._published_of(shard, first_page=page).of_page(page)
 
     async def orphaned_outputs(self, shard: int) -> list[int]:
-        """Pages beyond the last one asked for that have published outputs."""
-        return await self._published_of(shard).rest()
+        """Pages beyond the last one asked for that have published outputs, or have them out of place."""
+        return await self._published_of(shard, first_page=0).rest()
 
-    def _published_of(self, shard: int) -> PublishedReader:
+    def _published_of(self, shard: int, first_page: int) -> PublishedReader:
         if shard not in self._published:
-            self._published[shard] = self.published(shard, OUTPUT_TOPICS)
+            self._published[shard] = self.published(shard, OUTPUT_TOPICS, first_page, is_auditing=True)
         return self._published[shard]
 
-    def published(self, shard: int, topics: Iterable[str], first_page: int = 0) -> PublishedReader:
+    def published(
+        self, shard: int, topics: Iterable[str], first_page: int = 0, *, is_auditing: bool = False
+    ) -> PublishedReader:
         """A reader of what a shard has published on some topics, from a page on. It is closed by its user."""
 
         async def newest_page() -> int:
             return await self.page_count(shard) - 1
 
         names = {self._cluster.topic(topic): topic for topic in topics}
-        return PublishedReader(self._cluster, shard, names, newest_page, first_page)
+        return PublishedReader(self._cluster, shard, names, newest_page, first_page, is_auditing=is_auditing)
 
     async def save_snapshot(self, epoch: int, snapshot: Snapshot, kept: int = FOR_RECOVERY) -> None:
         """Chunks first, the manifest last, each in a transaction of its own; pages go between them."""

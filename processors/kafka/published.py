@@ -24,6 +24,9 @@ class PublishedReader:
     `newest_page` says how far the journal goes now. A broker marks a transaction as committed in one
     partition after the other: the journal may show a page before an output topic shows what belongs to it.
     So an end counts only when nothing is hidden behind it.
+
+    What comes before `first_page` is passed over. With `is_auditing` it is read all the same: what was
+    published of a page after something of a later one is out of place, and in the `rest`.
     """
 
     def __init__(
@@ -33,14 +36,17 @@ class PublishedReader:
         names: Mapping[str, str],
         newest_page: Callable[[], Awaitable[int]],
         first_page: int = 0,
+        *,
+        is_auditing: bool = False,
     ) -> None:
         self.shard = shard
         self._offsets, self._watermarks = Offsets(cluster), Offsets(cluster, read_committed=False)
         self._reader = Reader(cluster)
         self._names = names  # our name of each topic, by its name on the cluster
         self._newest_page = newest_page
-        self._first_page = first_page
+        self._first_page, self._is_auditing = first_page, is_auditing
         self._partitions = partitions = [TopicPartition(topic, shard) for topic in names]
+        self._latest = dict.fromkeys(partitions, -1)  # the last of the pages that something was seen of
         self._positions: Positions = {}
         self._read_through = dict.fromkeys(partitions, -1)  # nothing more comes of this page or before
         self._newest = -1
@@ -101,14 +107,16 @@ class PublishedReader:
 
     def _take(self, at: TopicPartition, body: bytes) -> None:
         page, index = _place(body)
-        if page < self._first_page:
+        is_out_of_place = self._is_auditing and page < self._latest[at]
+        self._latest[at] = max(self._latest[at], page)
+        if page < self._first_page and not is_out_of_place:
             return
         self._read_through[at] = max(self._read_through[at], page - 1)
         self._found[page].append((index, PublishedOutput(self._names[at.topic], body)))
 
     async def _beginnings(self) -> Positions:
         beginnings = await self._offsets.beginnings(self._partitions)
-        if not self._first_page:
+        if not self._first_page or self._is_auditing:
             return beginnings
         ends = await self._offsets.ends(self._partitions)
         return {at: await self._search(at, beginnings[at], ends[at]) for at in self._partitions}

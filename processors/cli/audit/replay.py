@@ -14,7 +14,7 @@ from rich.table import Table
 
 from processors.audit.counterfactual import NoSuchPage, compare, plain_comparison
 from processors.audit.rules import BadRules, Rules, read_change, read_parameters
-from processors.audit.wording import clock, money
+from processors.audit.wording import brief, clock
 from processors.cli.audit.common import audit_errors, read_file
 from processors.cli.console import (
     Failure,
@@ -113,22 +113,24 @@ async def _compare(place: Place, rules: Sequence[Rules], first: int) -> Plain:
 
 def _show(comparison: Plain) -> None:
     asset, yardstick = comparison["settlement_asset"], comparison["courses"][0]
-    table = Table(title="The same history under other rules", box=box.SIMPLE_HEAD, pad_edge=False)
-    columns = ("", "rules", "liquidated", "spared", "struck", f"shortfall {asset}", "fees", "insurance")
-    for number, column in enumerate((*columns, "capital released")):
-        is_name = column == "rules"
-        table.add_column(
-            column,
-            justify="right" if number > 1 else "left",
-            overflow="fold",
-            min_width=24 if is_name else None,
-        )
+    table = Table(
+        title=f"The same history under other rules (amounts in {asset})",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    table.add_column("rules")
+    for column in ("liquidated", "spared", "struck", "shortfall", "fees", "insurance", "capital\nreleased"):
+        table.add_column(column, justify="right", no_wrap=True)
     recorded = comparison["recorded"]
-    counts = (f"{recorded['liquidated']:,}", "", "", money(recorded["shortfall"]), money(recorded["fees"]))
-    table.add_row("", "as recorded", *counts, "", "")
+    counts = (f"{recorded['liquidated']:,}", "", "", brief(recorded["shortfall"]), brief(recorded["fees"]))
+    table.add_row("recorded", *counts, "", "")
     for letter, course in zip(_LETTERS, comparison["courses"], strict=False):
         table.add_row(letter, *_row(course, is_yardstick=course is yardstick))
     out.print(table)
+    for letter, course in zip(_LETTERS, comparison["courses"], strict=False):
+        out.print(f"[bold]{letter}[/]  {course['name']}")
+    out.print()
     out.print(
         f"Of {comparison['accounts']:,} accounts. Spared: liquidated under the rules as published, and not "
         "under these; struck: the reverse. Capital released: how much less initial margin all together "
@@ -146,9 +148,9 @@ def _at(ts: int | None) -> str:
 
 def _row(course: Plain, *, is_yardstick: bool) -> tuple[str, ...]:
     compared = ("", "") if is_yardstick else (f"{len(course['spared']):,}", f"{len(course['struck']):,}")
-    released = "" if is_yardstick else money(course["capital_released"])
-    amounts = (money(course[name]) for name in ("shortfall", "fees", "insurance"))
-    return (course["name"], f"{course['liquidated']:,}", *compared, *amounts, released)
+    released = "" if is_yardstick else brief(course["capital_released"])
+    amounts = (brief(course[name]) for name in ("shortfall", "fees", "insurance"))
+    return (f"{course['liquidated']:,}", *compared, *amounts, released)
 
 
 def _plot(comparison: Plain) -> None:

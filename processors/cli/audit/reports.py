@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
+from rich import box
 from rich.table import Table
 
 from processors.audit.differences import Difference, PageFacts
 from processors.audit.verification import ShardReport
 from processors.cli.console import out
 
-_COUNTS = ("pages", "entries", "refused", "outputs", "dead_letters", "snapshots")
+_COUNTS: Final = ("pages", "entries", "refused", "outputs", "dead_letters", "snapshots")
+_HEADINGS: Final = {"dead_letters": "dead\nletters", "snapshots": "snap-\nshots"}
 
 
 def plain_report(report: ShardReport) -> dict[str, Any]:
@@ -24,16 +26,25 @@ def plain_report(report: ShardReport) -> dict[str, Any]:
     return plain
 
 
-def show_reports(title: str, reports: list[ShardReport]) -> None:
-    """The reports as a table, then speed, then what was mended, then the differences."""
-    headings = [name.replace("_", " ") for name in _COUNTS]
-    table = Table("shard", *headings, "head", "verdict", title=title)
+def show_reports(title: str, reports: list[ShardReport], seconds: float | None = None) -> None:
+    """The reports as a table, then speed, then what was mended, then the differences.
+
+    `seconds` is how long it took, where that is not the sum of what each report says.
+    """
+    # As narrow as it can be: ten million entries fit into 80 columns.
+    table = Table(
+        "shard", title=title, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+    for name in _COUNTS:
+        table.add_column(_HEADINGS.get(name, name), justify="right")
+    for heading in ("head", "verdict"):
+        table.add_column(heading)
     for report in reports:
         verdict = "[red]differs[/]" if report.difference else "[green]whole[/]"
         counts = (f"{getattr(report, name):,}" for name in _COUNTS)
-        table.add_row(str(report.shard), *counts, report.head[:12], verdict)
+        table.add_row(str(report.shard), *counts, report.head[:6], verdict)
     out.print(table)
-    _show_speed(reports)
+    _show_speed(reports, seconds)
     for report in reports:
         if report.trusted:
             out.print(
@@ -49,13 +60,14 @@ def show_reports(title: str, reports: list[ShardReport]) -> None:
             _show_difference(report.difference)
 
 
-def _show_speed(reports: Iterable[ShardReport]) -> None:
-    entries, seconds, reading = (
+def _show_speed(reports: Iterable[ShardReport], seconds: float | None) -> None:
+    entries, worked, reading = (
         sum(getattr(report, name) for report in reports) for name in ("entries", "seconds", "reading_seconds")
     )
+    seconds = worked if seconds is None else seconds
     out.print(
         f"{entries:,} entries in {seconds:.1f} s: {_rate(entries, seconds)} a second; reading their "
-        f"pages alone took {reading:.1f} s of it: {_rate(entries, reading)} a second",
+        f"pages alone took {reading:.1f} s of {worked:.1f} s of work: {_rate(entries, reading)} a second",
         soft_wrap=True,
     )
 
