@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -145,6 +150,18 @@ def test_so_many_events_are_worked_through_as_are_asked_for(monkeypatch: pytest.
     [sizes] = asked
     assert (sizes.accounts, sizes.events) == (QUICK.accounts, 10_000_000)
     assert sizes.seconds > 10_000
+
+
+def test_bench_that_is_told_to_end_takes_its_worker_with_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "processors.cli", "bench", "--quick", "--events", "1000000", "embedded"]
+    bench = subprocess.Popen(command, env=os.environ | {"TMPDIR": str(tmp_path)}, stderr=subprocess.DEVNULL)
+    while not (workers := Path(f"/proc/{bench.pid}/task/{bench.pid}/children").read_text().split()):
+        assert bench.poll() is None
+        time.sleep(0.05)
+    bench.terminate()
+    assert bench.wait(60) == 128 + signal.SIGTERM
+    assert [pid for pid in workers if Path(f"/proc/{pid}").exists()] == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_row_that_is_not_there_is_named() -> None:

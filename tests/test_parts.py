@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -222,6 +226,51 @@ def ends_its_process() -> AbstractAsyncContextManager[Journal]:
 async def test_a_process_that_ends_before_its_time_is_noticed(ledger: Path) -> None:
     with pytest.raises(BrokenProcessPool):
         verify_beside(ends_its_process, await parts_of(ledger), 2, no_advance)
+
+
+SLEEPS = """
+import os, sys, time
+from functools import partial
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from logs import no_advance
+from processors.audit.crew import verify_beside
+from processors.audit.parts import Part
+from processors.audit.verification import Scope
+from test_parts import sleeps
+
+if __name__ == "__main__":
+    parts = [Part(0, place, Scope()) for place in (0, 1)]
+    verify_beside(partial(sleeps, Path({folder!r})), parts, 2, no_advance)
+"""
+
+
+def sleeps(folder: Path) -> AbstractAsyncContextManager[Journal]:
+    (folder / f"{os.getpid()}.pid").touch()
+    time.sleep(600)
+    raise AssertionError
+
+
+def test_whoever_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
+    script = tmp_path / "asks.py"
+    script.write_text(SLEEPS.format(tests=str(Path(__file__).parent), folder=str(tmp_path)))
+    asking = subprocess.Popen([sys.executable, str(script)])
+    until(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+    asking.kill()
+    asking.wait()
+    until(lambda: not any(is_running(int(path.stem)) for path in tmp_path.glob("*.pid")))
+
+
+def is_running(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def until(holds: Callable[[], bool], patience_s: float = 60) -> None:
+    deadline = time.monotonic() + patience_s
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 async def test_a_journal_of_a_newer_version_is_not_verified_by_processes_either(ledger: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.sharedctypes import Synchronized, SynchronizedArray
+from threading import Thread
 from typing import Final
 
 from processors.audit.parts import Part, PartReport
@@ -88,9 +90,18 @@ _boards: Final[list[_Board]] = []  # the one of the crew that this process belon
 
 def _join_crew(board: _Board) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asked is told, and calls off
+    Thread(target=_end_with_who_asked, daemon=True).start()
     keep_kernels_apart()
     collect_rarely()
     _boards.append(board)
+
+
+def _end_with_who_asked() -> None:
+    """Even one that is killed leaves nobody behind, who would wait for parts for ever."""
+    asking = parent_process()
+    assert asking is not None
+    asking.join()
+    os._exit(1)
 
 
 def _verify(opener: Opener, part: Part) -> PartReport | None:

@@ -18,6 +18,7 @@ from processors.bench.workbench import FULL, QUICK, workbench
 from processors.cli.console import (
     Failure,
     brokers_option,
+    ended_in_order,
     err,
     json_option,
     ledger_errors,
@@ -67,7 +68,7 @@ def bench(
         benchmarks = [] if plotted and not names else chosen(names)
     except KeyError as unknown:
         raise click.BadParameter(f"no row is called {unknown}; there are {', '.join(NAMES)}") from None
-    with ledger_errors(), _quiet_client():
+    with ledger_errors(), ended_in_order(), _quiet_client():
         cluster = None if brokers is None else _cluster(brokers, allow_remote=allow_remote)
         sizes = QUICK if quick else FULL
         if events is not None:

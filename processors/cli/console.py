@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import (
@@ -134,6 +135,20 @@ async def open_ledger(place: Place) -> AsyncIterator[Journal]:
 def open_ledger_anew(data: Path | None, brokers: str | None) -> AbstractAsyncContextManager[Journal]:
     """The same in another process, from what it can be told; how to connect is in its environment."""
     return open_ledger(_place(data, brokers))
+
+
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """For a command that has started others: SIGTERM ends it as Ctrl-C would, and they go with it."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
