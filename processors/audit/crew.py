@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
@@ -66,7 +66,7 @@ def verify_beside(
         try:
             found = [crew.submit(_verify, opener, part) for part in parts]
             _watch(found, board, advance)
-            return [each.result() for each in found]
+            return _in_order(parts, found)
         except BaseException:
             board.needs_none()
             crew.shutdown(wait=False, cancel_futures=True)
@@ -74,13 +74,24 @@ def verify_beside(
 
 
 def _watch(found: Sequence[Future[PartReport | None]], board: _Board, advance: Callable[[int], None]) -> None:
-    shown, waits = 0, True
-    while waits:
-        done, not_done = wait(found, _LOOK_EVERY_S, FIRST_EXCEPTION)
-        waits = bool(not_done) and not any(each.exception() for each in done)
+    shown, are_at_work = 0, True
+    while are_at_work:
+        are_at_work = bool(wait(found, _LOOK_EVERY_S).not_done)
         pages = board.pages.value
         advance(pages - shown)
         shown = pages
+
+
+def _in_order(parts: Sequence[Part], found: Sequence[Future[PartReport | None]]) -> list[PartReport | None]:
+    """What was found. A failure counts only where no part of the shard before it has ended the walk."""
+    reports: list[PartReport | None] = []
+    ended: set[int] = set()
+    for part, each in zip(parts, found, strict=True):
+        report = None if part.shard in ended else each.result()
+        if report is None or report.report.difference:
+            ended.add(part.shard)
+        reports.append(report)
+    return reports
 
 
 # --- in each of the processes ----------------------------------------------------------------------------
@@ -106,14 +117,14 @@ def _end_with_who_asked() -> None:
 
 def _verify(opener: Opener, part: Part) -> PartReport | None:
     [board] = _boards
+    found = None
     try:
         found = asyncio.run(_verify_part(opener, part, board))
-    except CannotBegin:
-        found = None
-    except _NotNeeded:
+    except (CannotBegin, _NotNeeded):
         return None
-    if found is None or found.report.difference:
-        board.needs_no_more_than(part)
+    finally:
+        if found is None or found.report.difference:
+            board.needs_no_more_than(part)
     return found
 
 
