@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Final, NamedTuple
 
 from ledger.holdings import NONE, Holdings
 from ledger.table import AmountColumn
+
+NO_BID: Final = -1  # below every mark
+NO_ASK: Final = 2**63 - 1  # above every mark
 
 
 class Order(NamedTuple):
@@ -17,32 +21,37 @@ class Order(NamedTuple):
 
 
 class Standing(Holdings):
-    """One row for every pool and instrument with an open order, and how many there are.
+    """One row for every pool and instrument with an open order: what all of them there come to.
 
-    Derived from the orders, and so in no snapshot: a tick finds by it whom it concerns, as by positions.
+    Signed lots of all buys and of all sells; the highest price of a buy and the lowest of a sell (beyond
+    these marks an order would lose at once). Derived from the orders, and so in no snapshot: a tick finds by
+    it whom it concerns, as by positions, and the compiled kernel reads it.
     """
 
     def __init__(self) -> None:
-        self.count = AmountColumn()
-        super().__init__(count=self.count)
+        self.bought, self.sold = AmountColumn(), AmountColumn()
+        self.bid, self.ask = AmountColumn(), AmountColumn()
+        super().__init__(bought=self.bought, sold=self.sold, bid=self.bid, ask=self.ask)
 
-    def add(self, pool: int, contract: int) -> None:
-        """One more order."""
+    def restate(self, pool: int, contract: int, orders: Iterable[Order]) -> None:
+        """Say what the orders of a pool come to in an instrument, now that one of them is another."""
+        own = [order for order in orders if order.contract == contract]
+        row = self._row_of(pool, contract)
+        self.bought[row] = sum(order.lots for order in own if order.lots > 0)
+        self.sold[row] = sum(order.lots for order in own if order.lots < 0)
+        self.bid[row] = max((order.price for order in own if order.lots > 0), default=NO_BID)
+        self.ask[row] = min((order.price for order in own if order.lots < 0), default=NO_ASK)
+        if not own:
+            self.ask[row] = 0
+            self.close(row)
+
+    def _row_of(self, pool: int, contract: int) -> int:
         while len(self.first) <= pool:
             self.add_pool()
         while len(self.holders) <= contract:
             self.add_item()
         row = self.find(pool, contract)
-        if row == NONE:
-            row = self.open(pool, contract, range(len(self.holders)))
-        self.count[row] += 1
-
-    def take_off(self, pool: int, contract: int) -> None:
-        """One order less."""
-        row = self.find(pool, contract)
-        self.count[row] -= 1
-        if not self.count[row]:
-            self.close(row)
+        return self.open(pool, contract, range(len(self.holders))) if row == NONE else row
 
 
 class OpenOrders:
@@ -54,10 +63,11 @@ class OpenOrders:
 
     def load(self, by_pool: dict[int, dict[str, Order]]) -> None:
         """Become these orders, of pools that have any."""
-        self.by_pool, self.standing = {}, Standing()
-        for pool, orders in by_pool.items():
-            for order_id, order in orders.items():
-                self.open(pool, order_id, order)
+        self.by_pool = {pool: dict(orders) for pool, orders in by_pool.items()}
+        self.standing = Standing()
+        for pool, orders in self.by_pool.items():
+            for contract in sorted({order.contract for order in orders.values()}):
+                self.standing.restate(pool, contract, orders.values())
 
     def of(self, pool: int) -> dict[str, Order]:
         """The open orders of a pool, to be read only."""
@@ -70,14 +80,14 @@ class OpenOrders:
     def open(self, pool: int, order_id: str, order: Order) -> None:
         """An order stands in the book."""
         self.by_pool.setdefault(pool, {})[order_id] = order
-        self.standing.add(pool, order.contract)
+        self.standing.restate(pool, order.contract, self.by_pool[pool].values())
 
     def close(self, pool: int, order_id: str) -> None:
         """An order of the pool stands there no longer."""
         order = self.by_pool[pool].pop(order_id)
+        self.standing.restate(pool, order.contract, self.by_pool[pool].values())
         if not self.by_pool[pool]:
             del self.by_pool[pool]
-        self.standing.take_off(pool, order.contract)
 
     def fill(self, pool: int, order_id: str | None, contract: int, lots: int) -> None:
         """Take a fill of signed `lots` off an order, if that is one of this instrument and side."""
@@ -87,7 +97,7 @@ class OpenOrders:
         if abs(lots) >= abs(order.lots):
             self.close(pool, order_id)
         else:
-            self.by_pool[pool][order_id] = order._replace(lots=order.lots - lots)
+            self.open(pool, order_id, order._replace(lots=order.lots - lots))
 
     def hand_over(self, source: int, target: int, contract: int) -> None:
         """Move the orders in an instrument to another pool."""

@@ -104,7 +104,7 @@ def _require(
     elif asked.any():
         require(count, exposures, asked, compiled.terms)
     if book.orders.by_pool:
-        require_orders(book, market, batch.pools, batch.in_portfolio, exposures, compiled, worth)
+        require_orders(book, market, batch.pools, batch.in_portfolio, exposures, batch.held, compiled, worth)
 
 
 def _position_columns(book: Book, market: Market) -> PositionColumns:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.at_scale.evaluation import PORTFOLIO, Batch, as_figures, balance_columns, batches
+from ledger.at_scale.orders import standing_columns
 from ledger.at_scale.rules import kernel_rules
 from ledger.book import NO_REGIME
 from ledger.intervals import IntervalTable
@@ -25,9 +26,11 @@ def settle_silent(state: State, pools: Sequence[int]) -> list[tuple[int, Figures
     found, reserve = new_figures(len(numbers)), np.zeros(len(numbers), np.int64)
     liquidating, watched = _among(numbers, state.episodes), _watched(state)
     silent = _ordinary(state, numbers) & ~_done(state, numbers, liquidating)
-    for holdings in (book.positions, book.balances):
+    watching = book.positions, book.orders.standing, book.balances
+    for holdings in watching:
         holdings.cover_all()
-    intervals = _columns(book.positions.table), _columns(book.balances.table)
+    marks, ordering, indexes = (_columns(holdings.table) for holdings in watching)
+    intervals = marks, ordering, indexes
     for batch in batches(book, state.market, state.rules, numbers, found):
         own = slice(batch.start, batch.start + len(batch.pools))
         _settle(state, batch, watched, found, intervals, liquidating[own], silent[own], reserve[own])
@@ -44,8 +47,7 @@ def settle_silent(state: State, pools: Sequence[int]) -> list[tuple[int, Figures
 def _ordinary(state: State, pools: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Where nothing is watched but bands, published figures and the target of a liquidation."""
     accounts = state.book.pools.account.array[pools]
-    ordinary = ~_among(pools, state.book.orders.by_pool)
-    ordinary &= ~(_among(accounts, state.stops) | _among(accounts, state.thresholds))
+    ordinary = ~(_among(accounts, state.stops) | _among(accounts, state.thresholds))
     if state.rules.parameters.regime_alerts:  # what is said of regimes the kernel does not watch
         ordinary &= state.book.accounts.mode.array[accounts] != PORTFOLIO
     return ordinary
@@ -83,6 +85,8 @@ def _watched(state: State) -> Watched:
         marks=state.market.marks.price.array,
         mark_slot=book.positions.slot.array,
         index_slot=book.balances.slot.array,
+        order_asked=book.orders.standing.asked.array,
+        order_slot=book.orders.standing.slot.array,
     )
 
 
@@ -103,7 +107,7 @@ def _settle(
     batch: Batch,
     watched: Watched,
     found: Evaluated,
-    intervals: tuple[IntervalColumns, IntervalColumns],
+    intervals: tuple[IntervalColumns, IntervalColumns, IntervalColumns],
     liquidating: NDArray[np.bool_],
     silent: NDArray[np.bool_],
     reserve: NDArray[np.int64],
@@ -116,6 +120,8 @@ def _settle(
         batch.counts_all,
         batch.exposures,
         batch.row,
+        batch.held.size,
+        standing_columns(state.book),
         balance_columns(state.book, state.market),
         compiled.curves,
         compiled.haircuts,

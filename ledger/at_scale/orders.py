@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -13,20 +13,37 @@ from ledger.book import Book
 from ledger.kernels.orders import (
     Choices,
     Lots,
+    StandingColumns,
     choose_combined,
     combine_sides,
+    list_sides,
     new_choices,
     require_larger_sides,
     require_worst_sides,
     value_sides,
+    with_orders,
 )
-from ledger.kernels.positions import Exposures, new_exposures
+from ledger.kernels.positions import Exposures, PositionColumns, new_exposures
 from ledger.market import Market
 from ledger.valuation import immediate_loss
-from ledger.worst_side import MOST_COMBINED, Sides, sides_of
+from ledger.worst_side import MOST_COMBINED
 
 _MOST_POSITIONS: Final = 200_000  # of the combinations that are evaluated at once: some megabytes
-_MOST_LOTS: Final = 2**62
+_MOST_LOSS: Final = 2**62
+
+
+def standing_columns(book: Book) -> StandingColumns:
+    """The columns as they are now."""
+    standing = book.orders.standing
+    return StandingColumns(
+        first=standing.first.array,
+        next=standing.next.array,
+        item=standing.item.array,
+        bought=standing.bought.array,
+        sold=standing.sold.array,
+        bid=standing.bid.array,
+        ask=standing.ask.array,
+    )
 
 
 def require_orders(
@@ -35,57 +52,57 @@ def require_orders(
     pools: NDArray[np.int64],
     in_portfolio: NDArray[np.bool_],
     exposures: Exposures,
+    held: PositionColumns,
     compiled: KernelRules,
     worth: NDArray[np.int64],
 ) -> None:
     """Of those of a batch that have orders: what their worst side requires, less `worth` by their loss."""
-    found = _with_orders(book, pools)
+    standing, found = standing_columns(book), np.empty(len(pools), np.int64)
+    found = found[: with_orders(pools, standing, found)]
     for offsets in (False, True):
-        asked = [place for place in found if in_portfolio[place] == offsets and exposures.fits[place]]
-        listed = list(_list_sides(book, market, asked, pools, exposures, compiled, worth))
-        if listed:
-            places, sides = zip(*listed, strict=True)
-            _require(np.array(places), _lots(sides), offsets, market, exposures, compiled)
+        places = found[(in_portfolio[found] == offsets) & exposures.fits[found]]
+        if len(places):
+            sides, fits, may_lose = _sides(book, places, pools, exposures, held, standing, compiled)
+            exposures.fits[places] &= fits
+            for place in places[may_lose].tolist():
+                _take_off_loss(book, market, place, pools, exposures, compiled, worth)
+            _require(places, sides, offsets, market, exposures, compiled)
 
 
-def _with_orders(book: Book, pools: NDArray[np.int64]) -> list[int]:
-    """The places of those that have any."""
-    orders = book.orders.by_pool
-    if len(orders) > len(pools):
-        return [place for place, pool in enumerate(pools.tolist()) if pool in orders]
-    places: list[int] = np.flatnonzero(np.isin(pools, list(orders))).tolist()
-    return places
+def _sides(
+    book: Book,
+    places: NDArray[np.int64],
+    pools: NDArray[np.int64],
+    exposures: Exposures,
+    held: PositionColumns,
+    standing: StandingColumns,
+    compiled: KernelRules,
+) -> tuple[Lots, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Both sides of every instrument of these pools; whether they fit, and whether an order may lose."""
+    positions = (exposures.begins[places + 1] - exposures.begins[places]).sum()
+    most = int(positions + book.orders.standing.held.array[pools[places]].sum())
+    sides = Lots(np.zeros(len(places) + 1, np.int64), np.empty(most, np.int64), np.empty((most, 2), np.int64))
+    fits, may_lose = np.empty(len(places), np.bool_), np.empty(len(places), np.bool_)
+    count = list_sides(places, pools, held, standing, compiled.rank, sides, fits, may_lose)
+    return Lots(sides.begins, sides.contract[:count], sides.lots[:count]), fits, may_lose
 
 
-def _list_sides(
+def _take_off_loss(
     book: Book,
     market: Market,
-    places: Sequence[int],
+    place: int,
     pools: NDArray[np.int64],
     exposures: Exposures,
     compiled: KernelRules,
     worth: NDArray[np.int64],
-) -> Iterator[tuple[int, list[Sides]]]:
-    """The places whose amounts fit, each with the sides of its pool; what is lost is taken off."""
-    for place in places:
-        held = book.held(int(pools[place]))
-        sides = sides_of(held, compiled.rules.contract_rank)
-        lost = immediate_loss(held, market, compiled.rules)
-        if max(lost, *(abs(lots) for each in sides for lots in each[1:])) < _MOST_LOTS:
-            exposures.reach[place] += float(lost)
-            worth[place] -= lost
-            yield place, sides
-        else:
-            exposures.fits[place] = False
-
-
-def _lots(pools: Sequence[list[Sides]]) -> Lots:
-    flat = [each for sides in pools for each in sides]
-    return Lots(
-        begins=np.cumsum([0, *(len(sides) for sides in pools)]),
-        contract=np.array([each.contract for each in flat], dtype=np.int64),
-        lots=np.array([(each.bought, each.sold) for each in flat], dtype=np.int64),
-    )
+) -> None:
+    """What a pool's orders would lose at once: few lie beyond the mark, so it is found by the plain code."""
+    lost = immediate_loss(book.held(int(pools[place])), market, compiled.rules)
+    if lost < _MOST_LOSS:
+        exposures.reach[place] += float(lost)
+        worth[place] -= lost
+    else:
+        exposures.fits[place] = False
 
 
 def _require(

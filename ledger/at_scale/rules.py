@@ -37,6 +37,7 @@ class KernelRules(NamedTuple):
     """`terms` is None for a model whose numbers do not fit: its portfolios are left to the plain code."""
 
     rules: Rulebook
+    rank: NDArray[np.int64]  # of each instrument, in the order of symbols
     curves: Curves
     haircuts: Haircuts
     terms: Terms | None
@@ -50,6 +51,7 @@ def kernel_rules(book: Book, rules: Rulebook) -> KernelRules:
     if not isinstance(kept, KernelRules) or kept.rules is not rules:
         kept = KernelRules(
             rules,
+            _ints(rules.contract_rank),
             _curves(rules),
             _haircuts(rules),
             _terms(rules.model),

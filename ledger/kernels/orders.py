@@ -10,12 +10,13 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from ledger.kernels.compiling import MOST, Flags, Floats, Ints, compiled
-from ledger.kernels.positions import Curves, Exposures, maintenance
+from ledger.kernels.compiling import ELSEWHERE, MOST, Flags, Floats, Ints, compiled
+from ledger.kernels.positions import Curves, Exposures, PositionColumns, maintenance
 
 BOUGHT: Final = 0
 SOLD: Final = 1
 _NEITHER: Final = 2  # no position
+MOST_LOTS: Final = 4e18  # on either side
 _PLAIN: Final = 0  # an instrument without orders
 _COMBINED: Final = 1  # looked at from all sides
 _CHARGED: Final = 2  # charged on its own
@@ -27,6 +28,18 @@ class Lots(NamedTuple):
     begins: Ints
     contract: Ints
     lots: Ints  # [instrument, BOUGHT or SOLD]: when all buys, and when all sells are filled
+
+
+class StandingColumns(NamedTuple):
+    """What open orders come to, by pool and instrument (`ledger.open_orders.Standing`)."""
+
+    first: Ints
+    next: Ints
+    item: Ints
+    bought: Ints
+    sold: Ints
+    bid: Ints
+    ask: Ints
 
 
 class Choices(NamedTuple):
@@ -50,6 +63,99 @@ def new_choices(places: int, instruments: int) -> Choices:
         charged=np.zeros(places, np.float64),
         fits=np.ones(places, np.bool_),
     )
+
+
+@compiled
+def first_order(pool: int, standing: StandingColumns) -> int:
+    """The first of the rows of a pool, or -1. Pools after the last that ever had an order are not listed."""
+    return int(standing.first[pool]) if pool < len(standing.first) else -1
+
+
+@compiled
+def with_orders(pools: Ints, standing: StandingColumns, places: Ints) -> int:
+    """The places of the pools that have orders, and how many there are."""
+    count = 0
+    for place in range(len(pools)):
+        if first_order(pools[place], standing) >= 0:
+            places[count] = place
+            count += 1
+    return count
+
+
+@compiled
+def _add_order(row: int, begin: int, end: int, standing: StandingColumns, sides: Lots) -> tuple[int, bool]:
+    """Add to both sides of an instrument, maybe a new one; where they end then, and whether it fits."""
+    contract, bought, sold = standing.item[row], standing.bought[row], standing.sold[row]
+    at = begin
+    while at < end and sides.contract[at] != contract:
+        at += 1
+    if at == end:
+        sides.contract[at], sides.lots[at, BOUGHT], sides.lots[at, SOLD] = contract, 0, 0
+        end += 1
+    if min(bought, sold) == ELSEWHERE:
+        return end, False
+    most = max(float(sides.lots[at, BOUGHT]) + float(bought), -float(sides.lots[at, SOLD]) - float(sold))
+    if most > MOST_LOTS:
+        return end, False
+    sides.lots[at, BOUGHT] += bought
+    sides.lots[at, SOLD] += sold
+    return end, True
+
+
+@compiled
+def _sort_by_rank(begin: int, end: int, rank: Ints, sides: Lots) -> None:
+    """Into the order of symbols, in which all but the last few are already."""
+    for start in range(begin + 1, end):
+        at, contract = start, sides.contract[start]
+        bought, sold = sides.lots[start, BOUGHT], sides.lots[start, SOLD]
+        while at > begin and rank[sides.contract[at - 1]] > rank[contract]:
+            sides.contract[at] = sides.contract[at - 1]
+            sides.lots[at, BOUGHT], sides.lots[at, SOLD] = (
+                sides.lots[at - 1, BOUGHT],
+                sides.lots[at - 1, SOLD],
+            )
+            at -= 1
+        sides.contract[at], sides.lots[at, BOUGHT], sides.lots[at, SOLD] = contract, bought, sold
+
+
+@compiled
+def list_sides(
+    places: Ints,
+    pools: Ints,
+    held: PositionColumns,
+    standing: StandingColumns,
+    rank: Ints,
+    sides: Lots,
+    fits: Flags,
+    may_lose: Flags,
+) -> int:
+    """`ledger.worst_side.sides_of` of the pools at these places; how many instruments there are in all.
+
+    By number of the place: whether amounts fit (else nothing is in its sides), and whether one of its orders
+    may lose at once.
+    """
+    end = 0
+    for number in range(len(places)):
+        pool, begin = pools[places[number]], end
+        fits[number], may_lose[number] = True, False
+        row = held.first[pool]
+        while row >= 0:
+            sides.contract[end] = held.item[row]
+            sides.lots[end, BOUGHT] = sides.lots[end, SOLD] = held.size[row]
+            fits[number] &= abs(float(held.size[row])) <= MOST_LOTS
+            end, row = end + 1, held.next[row]
+        row = first_order(pool, standing)
+        while row >= 0:
+            end, added = _add_order(row, begin, end, standing, sides)
+            fits[number] &= added
+            mark, bid, ask = held.marks[standing.item[row]], standing.bid[row], standing.ask[row]
+            may_lose[number] |= mark >= 0 and (mark < bid or mark > ask or min(bid, ask) == ELSEWHERE)
+            row = standing.next[row]
+        if not fits[number]:
+            sides.lots[begin:end] = 0
+        _sort_by_rank(begin, end, rank, sides)
+        sides.begins[number + 1] = end
+    return end
 
 
 @compiled

@@ -1,10 +1,9 @@
 """The trigger index, compiled: look at many pools, and give those that have nothing to say their intervals.
 
 What `ledger.triggers` does for one pool, for an ordinary one: bands, published figures and the target of a
-liquidation are watched; a pool with open orders, a stop-loss or a threshold is never silent here. Rooms are
-floats from the start, so each is made smaller by what that can be wrong. When one is used up, or might be,
-the pool is left to the plain code, which knows exactly. Intervals need not be those of the plain code, only
-sound.
+liquidation are watched; a pool with a stop-loss or a threshold is never silent here. Rooms are floats from the
+start, so each is made smaller by what that can be wrong. When one is used up, or might be, the pool is left to
+the plain code, which knows exactly. Intervals need not be those of the plain code, only sound.
 """
 
 from __future__ import annotations
@@ -27,7 +26,9 @@ from ledger.intervals import BLOCK
 from ledger.kernels.collateral import BalanceColumns, Haircuts
 from ledger.kernels.compiling import ELSEWHERE, VALUE_SCALE, Flags, Floats, Ints, compiled
 from ledger.kernels.figures import Evaluated
+from ledger.kernels.orders import StandingColumns, first_order
 from ledger.kernels.positions import Curves, Exposures
+from ledger.worst_side import MOST_COMBINED
 
 _REQUIREMENT_SCALE: Final = 100.0
 _FLOATS: Final = 2e-15  # the part of its terms by which a difference of two floats may be wrong
@@ -51,6 +52,8 @@ class Watched(NamedTuple):
     marks: Ints
     mark_slot: Ints
     index_slot: Ints
+    order_asked: Ints
+    order_slot: Ints
 
 
 class Slopes(NamedTuple):
@@ -61,7 +64,7 @@ class Slopes(NamedTuple):
 
 
 class Stakes(NamedTuple):
-    """The prices that count in one pool, positions first (see `ledger.triggers.Stake`)."""
+    """The prices that count in one pool: of positions, of orders, of collateral (`ledger.triggers.Stake`)."""
 
     item: Ints
     slot: Ints
@@ -113,6 +116,25 @@ def _share(notional: float, asked: int) -> float:
 
 
 @compiled
+def _stake_mark(
+    place: int,
+    contract: int,
+    notional: float,
+    asked: int,
+    curves: Curves,
+    slopes: Slopes,
+    in_portfolio: bool,
+    watched: Watched,
+    stakes: Stakes,
+) -> None:
+    rate = _rate_at(notional * (1.0 + FARTHEST_MOVE), contract, curves)
+    stakes.item[place], stakes.rests[place] = contract, False
+    stakes.price[place], stakes.notional[place] = watched.marks[contract], notional
+    stakes.slope[place] = max(slopes.share * rate, slopes.least[contract]) if in_portfolio else rate
+    stakes.share[place] = _share(notional, asked)
+
+
+@compiled
 def _stake_positions(
     begin: int,
     end: int,
@@ -126,13 +148,52 @@ def _stake_positions(
 ) -> None:
     for position in range(begin, end):
         place, contract = position - begin, exposures.contract[position]
-        notional = abs(float(exposures.value[position]))
-        rate = _rate_at(notional * (1.0 + FARTHEST_MOVE), contract, curves)
-        stakes.item[place], stakes.slot[place] = contract, watched.mark_slot[row[position]]
-        stakes.price[place], stakes.notional[place] = watched.marks[contract], notional
-        stakes.slope[place] = max(slopes.share * rate, slopes.least[contract]) if in_portfolio else rate
-        stakes.share[place] = _share(notional, watched.mark_asked[contract])
-        stakes.rests[place] = False
+        notional, asked = abs(float(exposures.value[position])), watched.mark_asked[contract]
+        _stake_mark(place, contract, notional, asked, curves, slopes, in_portfolio, watched, stakes)
+        stakes.slot[place] = watched.mark_slot[row[position]]
+
+
+@compiled
+def _stake_orders(
+    pool: int,
+    begin: int,
+    end: int,
+    row: Ints,
+    sizes: Ints,
+    standing: StandingColumns,
+    curves: Curves,
+    slopes: Slopes,
+    in_portfolio: bool,
+    watched: Watched,
+    stakes: Stakes,
+) -> int:
+    """Beside the positions; how many stakes there are then. Orders beside a position are in its stake."""
+    count, order = end - begin, first_order(pool, standing)
+    while order >= 0:
+        contract, place = standing.item[order], 0
+        while place < end - begin and stakes.item[place] != contract:
+            place += 1
+        is_beside = place < end - begin
+        size = float(sizes[row[begin + place]]) if is_beside else 0.0
+        larger = max(abs(size + float(standing.bought[order])), abs(size + float(standing.sold[order])))
+        notional = larger * float(watched.marks[contract]) * float(curves.value_scale[contract])
+        if is_beside:
+            asked = watched.mark_asked[contract]
+            _stake_mark(place, contract, notional, asked, curves, slopes, in_portfolio, watched, stakes)
+            _rest(count, contract, stakes)
+        else:
+            asked = watched.order_asked[contract]
+            _stake_mark(count, contract, notional, asked, curves, slopes, in_portfolio, watched, stakes)
+        stakes.slot[count] = watched.order_slot[order]
+        count, order = count + 1, standing.next[order]
+    return count
+
+
+@compiled
+def _rest(place: int, item: int, stakes: Stakes) -> None:
+    """A price that nothing hangs on."""
+    stakes.item[place], stakes.price[place], stakes.rests[place] = item, 0, True
+    stakes.notional[place] = stakes.slope[place] = stakes.share[place] = 0.0
 
 
 @compiled
@@ -145,7 +206,7 @@ def _stake_collateral(
     watched: Watched,
     stakes: Stakes,
 ) -> int:
-    """Beside `count` positions; how many stakes there are then."""
+    """Beside `count` others; how many stakes there are then."""
     row = held.first[pool]
     while row >= 0:
         asset, balance = held.item[row], held.amount[row]
@@ -185,7 +246,7 @@ def _room(
 @compiled
 def _unit(
     pool: int,
-    is_flat: bool,
+    is_idle: bool,  # neither a position nor an order
     is_liquidating: bool,  # a liquidation is open, and not all of it done
     equity: float,
     requirement: float,
@@ -206,7 +267,7 @@ def _unit(
     band = watched.band[pool]
     wrong_equity = ROUNDED_ASSET * count + _FLOATS * abs(equity)
     wrong_equity += _FLOATS * abs(float(watched.equity[pool]))
-    if is_flat:
+    if is_idle:
         left = min(of_equity, equity) * CAUTION - wrong_equity
         if band != 0 or left <= 0.0:
             return 0.0, 0.0
@@ -245,12 +306,18 @@ def _narrow(item: int, slot: int, lower: int, upper: int, intervals: IntervalCol
 
 @compiled
 def _narrow_all(
-    unit: float, positions: int, count: int, stakes: Stakes, marks: IntervalColumns, indexes: IntervalColumns
+    unit: float,
+    positions: int,
+    orders: int,  # where they end, and collateral begins
+    count: int,
+    stakes: Stakes,
+    intervals: tuple[IntervalColumns, IntervalColumns, IntervalColumns],
 ) -> bool:
     """False when a price is so large that none is given."""
     for place in range(count):
         if stakes.price[place] >= _FARTHEST_PRICE and not stakes.rests[place]:
             return False
+    marks, ordering, indexes = intervals
     for place in range(count):
         price, lower, upper = stakes.price[place], _AT_REST[0], _AT_REST[1]
         if not stakes.rests[place]:
@@ -258,6 +325,8 @@ def _narrow_all(
             lower, upper = price - reach, price + reach
         if place < positions:
             _narrow(stakes.item[place], stakes.slot[place], lower, upper, marks)
+        elif place < orders:
+            _narrow(stakes.item[place], stakes.slot[place], lower, upper, ordering)
         else:
             _narrow(stakes.item[place], stakes.slot[place], lower, upper, indexes)
     return True
@@ -271,24 +340,25 @@ def settle_pools(
     counts_all: Flags,
     exposures: Exposures,
     row: Ints,
+    sizes: Ints,  # by row
+    standing: StandingColumns,
     balances: BalanceColumns,
     curves: Curves,
     haircuts: Haircuts,
     slopes: Slopes,
     watched: Watched,
     found: Evaluated,
-    intervals: tuple[IntervalColumns, IntervalColumns],
+    intervals: tuple[IntervalColumns, IntervalColumns, IntervalColumns],
     liquidating: Flags,
     silent: Flags,
     reserve: Ints,
 ) -> None:
     """Look at a batch whose figures stand behind the first `start` found.
 
-    Of those that could be `silent` it says which are, and gives them intervals (of marks and index prices)
-    and a reserve for payments.
+    Of those that could be `silent` it says which are, and gives them intervals (of marks, of marks where
+    only an order stands, and of index prices) and a reserve for payments.
     """
-    stakes = _new_stakes(len(curves.value_scale) + len(haircuts.unit))
-    marks, indexes = intervals
+    stakes = _new_stakes(2 * len(curves.value_scale) + len(haircuts.unit))
     for place in range(len(pools)):
         pool, figures = pools[place], start + place
         begin, end = exposures.begins[place], exposures.begins[place + 1]
@@ -296,12 +366,18 @@ def settle_pools(
         if not (silent[place] and found.fits[figures]) or elsewhere or (liquidating[place] and begin == end):
             silent[place] = False
             continue
-        _stake_positions(begin, end, exposures, row, curves, slopes, in_portfolio[place], watched, stakes)
-        count = _stake_collateral(pool, end - begin, counts_all[place], balances, haircuts, watched, stakes)
+        as_portfolio = in_portfolio[place]
+        _stake_positions(begin, end, exposures, row, curves, slopes, as_portfolio, watched, stakes)
+        orders = _stake_orders(
+            pool, begin, end, row, sizes, standing, curves, slopes, as_portfolio, watched, stakes
+        )
+        if as_portfolio and orders - (end - begin) > MOST_COMBINED:  # the requirement may leap
+            silent[place] = False
+            continue
+        count = _stake_collateral(pool, orders, counts_all[place], balances, haircuts, watched, stakes)
         equity = float(found.equity[figures])
         requirement = float(found.requirement[figures]) * _REQUIREMENT_SCALE
-        unit, kept = _unit(
-            pool, begin == end, liquidating[place], equity, requirement, count, watched, stakes
-        )
-        silent[place] = unit > 0.0 and _narrow_all(unit, end - begin, count, stakes, marks, indexes)
+        is_idle = orders == 0
+        unit, kept = _unit(pool, is_idle, liquidating[place], equity, requirement, count, watched, stakes)
+        silent[place] = unit > 0.0 and _narrow_all(unit, end - begin, orders, count, stakes, intervals)
         reserve[place] = int(kept)
