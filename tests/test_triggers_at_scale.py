@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ledger.at_scale.evaluation import evaluate_columns
 from ledger.engine import apply
+from ledger.open_orders import Order
 from ledger.state import State
 from processors.bench.large_book import large_book
 from processors.bench.load import Load
@@ -44,7 +45,7 @@ class Observer:
     def speakers(self, contract: int, tick: MarkPrice) -> set[int]:
         """Apply the tick, and return those that should speak; AssertionError when others did."""
         state, book = self.state, self.state.book
-        pools = np.array(book.positions.pools_holding(contract), dtype=np.int64)
+        pools = np.array(self._concerned(contract), dtype=np.int64)
         columns = (book.pools.band, book.pools.published_equity, book.pools.published_requirement)
         band, equity, requirement = (column.array[pools].astype(np.int64) for column in columns)
         episodes = np.isin(pools, list(state.episodes))
@@ -61,6 +62,13 @@ class Observer:
         assert spoke == expected, (tick, spoke ^ expected)
         self.compared += len(pools)
         return spoke
+
+    def _concerned(self, contract: int) -> list[int]:
+        """Who holds a position in an instrument, or has an order there."""
+        book = self.state.book
+        holders, standing = book.positions.pools_holding(contract), book.orders.standing
+        ordering = standing.pools_holding(contract) if contract < len(standing.holders) else []
+        return sorted({*holders, *ordering})
 
     def _moved(
         self, equity: Amounts, required: Amounts, equity_before: Amounts, required_before: Amounts
@@ -128,10 +136,31 @@ def test_at_every_tick_those_speak_that_would_have_spoken_without_the_index() ->
 def test_so_they_do_under_another_margin_model(kind: str) -> None:
     load = Load(accounts=0, instruments=24)
     state = large_book(load, 2_000, TS)
+    adopt(load, state, kind)
+    compare(load, state, COMPARISONS // 10)
+
+
+def adopt(load: Load, state: State, kind: str) -> None:
+    """Another margin model comes into force."""
     published = decode(canonical_json(parameters(model=MODELS[kind])))
     assert isinstance(published, RiskParametersPublished)
     apply(state, replace(load.parameters(TS), version=2, event_id="parameters-2", model=published.model))
-    compare(load, state, COMPARISONS // 10)
+
+
+@pytest.mark.parametrize("kind", ["netting", *MODELS])
+def test_so_they_do_with_open_orders(kind: str) -> None:
+    """Beside positions and without, on one side or both, some beyond the mark; in up to eight instruments."""
+    load, dice = Load(accounts=0, instruments=24), Random(2)
+    state = large_book(load, 1_000, TS)
+    if kind in MODELS:
+        adopt(load, state, kind)
+    marks = state.market.marks.price
+    for pool in range(0, len(state.book.pools), 3):
+        for number in range(dice.choice((1, 1, 2, 3, 8))):
+            contract, lots = dice.randrange(24), dice.choice((-1, 1)) * dice.randint(1, 50)
+            price = marks[contract] * (100 + dice.randint(-5, 5)) // 100
+            state.book.orders.open(pool, f"o{number}", Order(contract, lots, price))
+    compare(load, state, COMPARISONS // 20)
 
 
 def compare(load: Load, state: State, comparisons: int) -> None:

@@ -1,9 +1,9 @@
 """The trigger index, compiled: look at many pools, and give those that have nothing to say their intervals.
 
 What `ledger.triggers` does for one pool, for an ordinary one: bands, published figures and the target of a
-liquidation are watched; a pool with a stop-loss or a threshold is never silent here. Rooms are floats from the
-start, so each is made smaller by what that can be wrong. When one is used up, or might be, the pool is left to
-the plain code, which knows exactly. Intervals need not be those of the plain code, only sound.
+liquidation are watched; a pool with a stop-loss or a threshold is never silent here. Rooms are floats from
+the start, so each is made smaller by what that can be wrong. When one is used up, or might be, the pool is
+left to the plain code, which knows exactly. Intervals need not be those of the plain code, only sound.
 """
 
 from __future__ import annotations
