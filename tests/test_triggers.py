@@ -375,9 +375,12 @@ def test_a_maker_who_quotes_on_both_sides_speaks_at_the_very_tick(compiled: bool
     assert said
 
 
-def test_who_has_orders_in_more_instruments_than_are_combined_is_looked_at_by_every_tick() -> None:
+@COMPILED
+def test_who_has_orders_in_more_instruments_than_are_combined_is_looked_at_by_every_tick(
+    compiled: bool,
+) -> None:
     """Those that are combined can become others at any price, and with it the requirement leaps."""
-    most, more = maker("ABCDEFGH"[:MOST_COMBINED]), maker("ABCDEFGH"[: MOST_COMBINED + 1])
+    most, more = (maker("ABCDEFGH"[: MOST_COMBINED + extra], compiled=compiled) for extra in (0, 1))
     assert moved_by_mark(most.indexed, 0) == []
     assert moved_by_mark(more.indexed, 0) == [0]
 
