@@ -33,8 +33,18 @@ class Standing(Holdings):
         self.bid, self.ask = AmountColumn(), AmountColumn()
         super().__init__(bought=self.bought, sold=self.sold, bid=self.bid, ask=self.ask)
 
+    def add(self, pool: int, order: Order) -> None:
+        """One more order."""
+        row = self._row_of(pool, order.contract)
+        if order.lots > 0:
+            self.bought[row] += order.lots
+            self.bid[row] = max(self.bid[row], order.price)
+        else:
+            self.sold[row] += order.lots
+            self.ask[row] = min(self.ask[row], order.price)
+
     def restate(self, pool: int, contract: int, orders: Iterable[Order]) -> None:
-        """Say what the orders of a pool come to in an instrument, now that one of them is another."""
+        """Say what the orders of a pool come to in an instrument, now that one is less, or gone."""
         own = [order for order in orders if order.contract == contract]
         row = self._row_of(pool, contract)
         self.bought[row] = sum(order.lots for order in own if order.lots > 0)
@@ -42,7 +52,7 @@ class Standing(Holdings):
         self.bid[row] = max((order.price for order in own if order.lots > 0), default=NO_BID)
         self.ask[row] = min((order.price for order in own if order.lots < 0), default=NO_ASK)
         if not own:
-            self.ask[row] = 0
+            self.bid[row] = self.ask[row] = 0  # as rows are when they are given back
             self.close(row)
 
     def _row_of(self, pool: int, contract: int) -> int:
@@ -51,7 +61,10 @@ class Standing(Holdings):
         while len(self.holders) <= contract:
             self.add_item()
         row = self.find(pool, contract)
-        return self.open(pool, contract, range(len(self.holders))) if row == NONE else row
+        if row == NONE:
+            row = self.open(pool, contract, range(len(self.holders)))
+            self.bid[row], self.ask[row] = NO_BID, NO_ASK
+        return row
 
 
 class OpenOrders:
@@ -66,8 +79,8 @@ class OpenOrders:
         self.by_pool = {pool: dict(orders) for pool, orders in by_pool.items()}
         self.standing = Standing()
         for pool, orders in self.by_pool.items():
-            for contract in sorted({order.contract for order in orders.values()}):
-                self.standing.restate(pool, contract, orders.values())
+            for order in orders.values():
+                self.standing.add(pool, order)
 
     def of(self, pool: int) -> dict[str, Order]:
         """The open orders of a pool, to be read only."""
@@ -78,9 +91,9 @@ class OpenOrders:
         return self.standing.rows_of(pool) if pool in self.by_pool else []
 
     def open(self, pool: int, order_id: str, order: Order) -> None:
-        """An order stands in the book."""
+        """An order stands in the book, under an id that the pool does not have yet."""
         self.by_pool.setdefault(pool, {})[order_id] = order
-        self.standing.restate(pool, order.contract, self.by_pool[pool].values())
+        self.standing.add(pool, order)
 
     def close(self, pool: int, order_id: str) -> None:
         """An order of the pool stands there no longer."""
@@ -97,7 +110,8 @@ class OpenOrders:
         if abs(lots) >= abs(order.lots):
             self.close(pool, order_id)
         else:
-            self.open(pool, order_id, order._replace(lots=order.lots - lots))
+            self.by_pool[pool][order_id] = order._replace(lots=order.lots - lots)
+            self.standing.restate(pool, contract, self.by_pool[pool].values())
 
     def hand_over(self, source: int, target: int, contract: int) -> None:
         """Move the orders in an instrument to another pool."""

@@ -58,7 +58,7 @@ def figures_of(held: Held, market: Market, rules: Rulebook, mode: Mode) -> Figur
     margin = _margin(held, exposure, market, rules, mode)
     requirement = round_requirement(margin.requirement)
     return Figures(
-        equity=collateral + exposure.unrealised - immediate_loss(held, market, rules),
+        equity=collateral + exposure.unrealised - immediate_loss(held.orders, market, rules),
         gross=round_requirement(margin.gross),
         net=round_requirement(margin.net),
         requirement=requirement,
@@ -78,10 +78,13 @@ def _margin(held: Held, exposure: Exposure, market: Market, rules: Rulebook, mod
     return worst_side(held, rules.contract_rank, margin_of, offsets=mode == "portfolio")
 
 
-def immediate_loss(held: Held, market: Market, rules: Rulebook) -> int:
-    """What open orders would lose against the mark at the moment they fill, in settlement units."""
+def immediate_loss(orders: Iterable[tuple[int, int, int]], market: Market, rules: Rulebook) -> int:
+    """What open orders (instrument, signed lots, price) would lose against the mark if they filled now.
+
+    In settlement units.
+    """
     lost = 0
-    for contract, lots, price in held.orders:
+    for contract, lots, price in orders:
         if market.marks.is_known(contract):
             difference = lots * (price - market.marks.price[contract])
             lost += max(0, difference) * rules.contracts[contract].value_scale

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
+from functools import partial
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -385,6 +388,45 @@ def test_who_has_orders_in_more_instruments_than_are_combined_is_looked_at_by_ev
     assert moved_by_mark(more.indexed, 0) == [0]
 
 
+@COMPILED_AND_KIND
+def test_so_do_histories_in_which_marks_are_missing(compiled: bool, kind: str) -> None:
+    """Orders are opened where there is no mark yet, and fills stand in for one."""
+    for seed in range(8):
+        dice, hidden = Random(seed), Random(seed).choice(SYMBOLS)
+        history = [
+            event
+            for event in random_history(seed, 250)[1:]
+            if event.get("symbol") != hidden or event["type"] == "order_opened" or dice.random() < 0.05
+        ]
+        rules = parameters(model=MODELS[kind], publish_tolerance=NEVER_MOVED, **ALL_COUNTS)
+        Twins(compiled=compiled).tell_all([rules, *history], liquidator=40)
+
+
+@COMPILED
+def test_a_fill_of_another_that_stands_in_for_a_mark_is_noticed_by_who_has_an_order_there(
+    compiled: bool,
+) -> None:
+    """No tick tells of it, and what the order may lose is known from then on."""
+    twins = Twins(compiled=compiled)
+    say = partial(named, twins, count())
+    twins.tell(parameters())
+    for symbol, price in (("BTC-PERP", "100000"), ("ETH-PERP", "4000")):
+        say("mark_price", symbol=symbol, price=price)
+    for name, amount in (("ann", "2000000"), ("bob", "50000")):
+        say("deposit_received", account_id=name, asset="USDT", amount=amount)
+    trade = {"side": "buy", "fee": "0"}
+    say("trade_executed", account_id="bob", symbol="ETH-PERP", quantity="1", price="4000", **trade)
+    bid = {"side": "buy", "quantity": "1000000", "price": "0.25"}
+    say("order_opened", account_id="bob", order_id="o", symbol="DOGE-PERP", **bid)
+    say("mark_price", symbol="ETH-PERP", price="4000.01")
+    say("trade_executed", account_id="ann", symbol="DOGE-PERP", quantity="10", price="0.01", **trade)
+    assert of_type(say("mark_price", symbol="ETH-PERP", price="4000.02"), "liquidation_triggered")
+
+
+def named(twins: Twins, numbers: Iterator[int], kind: str, **fields: str) -> list[Output]:
+    return twins.tell({"type": kind, "event_id": f"e-{next(numbers)}", "ts": START} | fields)
+
+
 # ---------- that it is an index, and only that
 
 
@@ -425,8 +467,11 @@ def test_so_with_open_orders_as_long_as_what_they_require_cannot_leap() -> None:
     assert concerned(world, "ETH-PERP", 480_000) == [1]
 
 
-def test_an_order_on_what_has_no_price_yet_makes_every_tick_concern_its_pool() -> None:
+@COMPILED
+def test_an_order_on_what_has_no_price_yet_makes_every_tick_concern_its_pool(compiled: bool) -> None:
     world = quiet_world()
+    if compiled:
+        world.state.book.compiles_from = world.state.book.compiles_sets_from = 0
     world.say("order_opened", account_id="ann", order_id="o-1", **ORDER | {"symbol": "DOGE-PERP"})
     assert concerned(world, "BTC-PERP", 1_000_000) == [0]
 

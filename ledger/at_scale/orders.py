@@ -96,8 +96,8 @@ def _take_off_loss(
     compiled: KernelRules,
     worth: NDArray[np.int64],
 ) -> None:
-    """What a pool's orders would lose at once: few lie beyond the mark, so it is found by the plain code."""
-    lost = immediate_loss(book.held(int(pools[place])), market, compiled.rules)
+    """What orders would lose at once: few lie beyond the mark for long, so the plain code sums it up."""
+    lost = immediate_loss(book.orders.of(int(pools[place])).values(), market, compiled.rules)
     if lost < _MOST_LOSS:
         exposures.reach[place] += float(lost)
         worth[place] -= lost

@@ -12,6 +12,7 @@ import numpy as np
 
 from ledger.kernels.compiling import ELSEWHERE, MOST, Flags, Floats, Ints, compiled
 from ledger.kernels.positions import Curves, Exposures, PositionColumns, maintenance
+from ledger.market import NO_PRICE
 
 BOUGHT: Final = 0
 SOLD: Final = 1
@@ -149,7 +150,7 @@ def list_sides(
             end, added = _add_order(row, begin, end, standing, sides)
             fits[number] &= added
             mark, bid, ask = held.marks[standing.item[row]], standing.bid[row], standing.ask[row]
-            may_lose[number] |= mark >= 0 and (mark < bid or mark > ask or min(bid, ask) == ELSEWHERE)
+            may_lose[number] |= mark > NO_PRICE and (mark < bid or mark > ask or min(bid, ask) == ELSEWHERE)
             row = standing.next[row]
         if not fits[number]:
             sides.lots[begin:end] = 0

@@ -28,6 +28,7 @@ from ledger.kernels.compiling import ELSEWHERE, VALUE_SCALE, Flags, Floats, Ints
 from ledger.kernels.figures import Evaluated
 from ledger.kernels.orders import StandingColumns, first_order
 from ledger.kernels.positions import Curves, Exposures
+from ledger.market import NO_PRICE
 from ledger.worst_side import MOST_COMBINED
 
 _REQUIREMENT_SCALE: Final = 100.0
@@ -167,10 +168,15 @@ def _stake_orders(
     watched: Watched,
     stakes: Stakes,
 ) -> int:
-    """Beside the positions; how many stakes there are then. Orders beside a position are in its stake."""
+    """Beside the positions; how many stakes there are then. Orders beside a position are in its stake.
+
+    -1 where an instrument has no mark: a fill of anybody's can stand in for it, and no tick tells of that.
+    """
     count, order = end - begin, first_order(pool, standing)
     while order >= 0:
         contract, place = standing.item[order], 0
+        if watched.marks[contract] <= NO_PRICE:
+            return -1
         while place < end - begin and stakes.item[place] != contract:
             place += 1
         is_beside = place < end - begin
@@ -371,7 +377,8 @@ def settle_pools(
         orders = _stake_orders(
             pool, begin, end, row, sizes, standing, curves, slopes, as_portfolio, watched, stakes
         )
-        if as_portfolio and orders - (end - begin) > MOST_COMBINED:  # the requirement may leap
+        may_leap = as_portfolio and orders - (end - begin) > MOST_COMBINED
+        if orders < 0 or may_leap:
             silent[place] = False
             continue
         count = _stake_collateral(pool, orders, counts_all[place], balances, haircuts, watched, stakes)
