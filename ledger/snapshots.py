@@ -73,7 +73,7 @@ def format_of(pieces: Pieces) -> int | None:
     try:
         facts = json.loads(fields.take(fields.length()))
         found = facts.get("format", STATE_FORMAT - 1)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return None
     return found if isinstance(found, int) else None
 

@@ -332,7 +332,7 @@ def restore_snapshot(snapshot: Snapshot) -> State | None:
         if parameters is not None and not isinstance(parameters, RiskParametersPublished):
             return None
         return restore(unpacked, parameters)
-    except (NotReadable, MemoryError, ValueError, KeyError, IndexError, TypeError):
+    except (NotReadable, MemoryError, ValueError, KeyError, IndexError, TypeError, RecursionError):
         return None
 
 

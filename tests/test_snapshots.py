@@ -459,7 +459,14 @@ def test_the_hash_of_a_snapshot_is_that_of_the_state_in_it() -> None:
 def test_a_snapshot_says_of_which_form_it_is() -> None:
     assert format_of([dump(busy())]) == STATE_FORMAT
     assert format_of([frame([b'{"parameters":null}'])]) == STATE_FORMAT - 1
-    for noise in (b"", b"noise", frame([b"noise"]), frame([b"[]"]), frame([b'{"format":"new"}'])):
+    for noise in (
+        b"",
+        b"noise",
+        frame([b"noise"]),
+        frame([b"[]"]),
+        frame([b"[" * 100_000]),
+        frame([b'{"format":"new"}']),
+    ):
         assert format_of([noise]) is None
 
 

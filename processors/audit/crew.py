@@ -7,10 +7,12 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractAsyncContextManager
+from ctypes import Array, c_bool, c_longlong
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
-from multiprocessing.sharedctypes import Synchronized, SynchronizedArray
+from multiprocessing.sharedctypes import RawArray
 from threading import Thread
 from typing import Final
 
@@ -20,8 +22,6 @@ from processors.garbage import collect_rarely
 from processors.journal import Journal
 from processors.kernel_cache import keep_kernels_apart
 
-_EVERY_PART: Final = 2**31 - 1
-_NO_PART: Final = -1
 _LOOK_EVERY_S: Final = 0.1
 
 # Makes a connection to the journal of its own; another process has to be able to get it (pickle).
@@ -30,20 +30,14 @@ Opener = Callable[[], AbstractAsyncContextManager[Journal]]
 
 @dataclass(frozen=True, slots=True)
 class _Board:
-    """What all processes see: how many pages are verified, and which parts of each shard still matter."""
+    """What all processes see. Each cell has one writer: nobody waits for the lock of one who has died."""
 
-    pages: Synchronized[int]
-    last_needed: SynchronizedArray[int]
+    pages: Array[c_longlong]  # verified, by part
+    ended: Array[c_bool]  # by part: no later one of its shard matters; and the last: none does
 
-    def needs_no_more_than(self, part: Part) -> None:
-        """No later part of the shard matters: here is a difference, or where all has to be done again."""
-        with self.last_needed.get_lock():
-            self.last_needed[part.shard] = min(self.last_needed[part.shard], part.place)
-
-    def needs_none(self) -> None:
-        """Whoever asked does not want to know any more."""
-        with self.last_needed.get_lock():
-            self.last_needed[:] = [_NO_PART] * len(self.last_needed)
+    def needs(self, number: int, part: Part) -> bool:
+        """Whether it matters what a part says, this one being the so-manieth of all."""
+        return not (self.ended[-1] or any(self.ended[number - part.place : number]))
 
 
 class _NotNeeded(Exception):
@@ -55,20 +49,20 @@ def verify_beside(
 ) -> list[PartReport | None]:
     """The reports of parts, verified by so many processes; `advance` is told of pages as they are verified.
 
-    None where a part could not begin, or does not matter because of what one before it has found.
+    None where a part could not begin, or does not matter because of what one before it has found, or where
+    its process has come to its end.
     """
     context = get_context("spawn")  # to fork would share connections
-    shards = 1 + max(part.shard for part in parts)
-    board = _Board(context.Value("q", 0), context.Array("q", [_EVERY_PART] * shards))
+    board = _Board(RawArray(c_longlong, len(parts)), RawArray(c_bool, len(parts) + 1))
     with ProcessPoolExecutor(
         min(jobs, len(parts)), mp_context=context, initializer=_join_crew, initargs=(board,)
     ) as crew:
         try:
-            found = [crew.submit(_verify, opener, part) for part in parts]
+            found = [crew.submit(_verify, opener, number, part) for number, part in enumerate(parts)]
             _watch(found, board, advance)
             return _in_order(parts, found)
         except BaseException:
-            board.needs_none()
+            board.ended[-1] = True
             crew.shutdown(wait=False, cancel_futures=True)
             raise
 
@@ -77,7 +71,7 @@ def _watch(found: Sequence[Future[PartReport | None]], board: _Board, advance: C
     shown, are_at_work = 0, True
     while are_at_work:
         are_at_work = bool(wait(found, _LOOK_EVERY_S).not_done)
-        pages = board.pages.value
+        pages = sum(board.pages)
         advance(pages - shown)
         shown = pages
 
@@ -87,11 +81,18 @@ def _in_order(parts: Sequence[Part], found: Sequence[Future[PartReport | None]])
     reports: list[PartReport | None] = []
     ended: set[int] = set()
     for part, each in zip(parts, found, strict=True):
-        report = None if part.shard in ended else each.result()
+        report = None if part.shard in ended else _found(each)
         if report is None or report.report.difference:
             ended.add(part.shard)
         reports.append(report)
     return reports
+
+
+def _found(each: Future[PartReport | None]) -> PartReport | None:
+    try:
+        return each.result()
+    except BrokenProcessPool:  # out of memory, perhaps: one walk needs less
+        return None
 
 
 # --- in each of the processes ----------------------------------------------------------------------------
@@ -115,28 +116,27 @@ def _end_with_who_asked() -> None:
     os._exit(1)
 
 
-def _verify(opener: Opener, part: Part) -> PartReport | None:
+def _verify(opener: Opener, number: int, part: Part) -> PartReport | None:
     [board] = _boards
     found = None
     try:
-        found = asyncio.run(_verify_part(opener, part, board))
+        found = asyncio.run(_verify_part(opener, number, part, board))
     except (CannotBegin, _NotNeeded):
         return None
     finally:
-        if found is None or found.report.difference:
-            board.needs_no_more_than(part)
+        board.ended[number] = found is None or bool(found.report.difference)
     return found
 
 
-async def _verify_part(opener: Opener, part: Part, board: _Board) -> PartReport:
+async def _verify_part(opener: Opener, number: int, part: Part, board: _Board) -> PartReport:
     trace = Trace()
 
     def advance(pages: int) -> None:
-        if part.place > board.last_needed[part.shard]:
+        if not board.needs(number, part):
             raise _NotNeeded
-        with board.pages.get_lock():
-            board.pages.value += pages
+        board.pages[number] += pages
 
+    advance(0)
     async with opener() as journal:
         report = await verify_shard(journal, part.shard, part.scope, advance=advance, trace=trace)
     return PartReport(report, trace)

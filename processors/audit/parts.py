@@ -90,11 +90,12 @@ def join(parts: Iterable[PartReport | None], head: Head | None) -> ShardReport |
             return None
         joined = _joined(joined, part.report) if joined else part.report
         hashes += part.trace.hashes
+        if joined.published and head and joined.begins == 0:
+            other = _other_root(head, hashes)  # that of the pages before whatever else differs
+            if other:
+                return replace(joined, published="", difference=other)
         if joined.difference:
             return joined
-    if joined and head and joined.published and joined.begins == 0:
-        joined.difference = _other_root(head, hashes)
-        joined.published = "" if joined.difference else joined.published
     return joined
 
 

@@ -107,7 +107,7 @@ class PublishedReader:
 
     def _take(self, at: TopicPartition, body: bytes) -> None:
         page, index = _place(body)
-        is_out_of_place = self._is_auditing and page < self._latest[at]
+        is_out_of_place = self._is_auditing and (page < 0 or page < self._latest[at])
         self._latest[at] = max(self._latest[at], page)
         if page < self._first_page and not is_out_of_place:
             return

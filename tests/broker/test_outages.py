@@ -28,5 +28,5 @@ def test_workers_go_on_after_the_broker_was_away(own_broker: Broker, venue: Venu
         own_broker.start()
         venue.until_more_pages(4)
     venue.until_done()
-    assert [worker.stopped() for worker in workers] == [0, 0]
+    assert [worker.stopped() for worker in workers] == [0, 0], "\n".join(each.said for each in workers)
     assert venue.proof().said("event_refused") == []

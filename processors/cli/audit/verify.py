@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 import click
@@ -115,11 +114,8 @@ def _verify_beside(place: Place, scope: Scope, jobs: int) -> list[ShardReport]:
     """The same by several processes, each on one part at a time."""
     parts, pages = asyncio.run(_divided(place, scope))
     opener = partial(open_ledger_anew, place.data, place.cluster.bootstrap if place.cluster else None)
-    try:
-        with progress_bar(f"verifying {len(parts)} parts", pages) as advance:
-            found = verify_beside(opener, parts, jobs, advance)
-    except BrokenProcessPool:
-        raise Failure("a process ended before its part was verified: try again with fewer --jobs") from None
+    with progress_bar(f"verifying {len(parts)} parts", pages) as advance:
+        found = verify_beside(opener, parts, jobs, advance)
     reports = []
     for shard in sorted({part.shard for part in parts}):
         own = [report for part, report in zip(parts, found, strict=True) if part.shard == shard]
@@ -137,7 +133,8 @@ async def _divided(place: Place, scope: Scope) -> tuple[list[Part], int]:
 
 
 async def _verify_again(place: Place, shard: int, scope: Scope) -> ShardReport:
-    """A shard whose snapshots were dropped meanwhile, by a worker that goes on: in one go."""
-    err.print(f"shard {shard}: a snapshot is gone by now; it is verified again, in one go", style="yellow")
+    """A shard in one go: a worker that goes on has dropped a snapshot, or a process has ended."""
+    why = "a snapshot is gone by now, or a process has ended (fewer --jobs need less memory)"
+    err.print(f"shard {shard}: {why}; it is verified again, in one go", style="yellow", soft_wrap=True)
     async with open_ledger(place) as journal:
         return await _verify_one(journal, shard, scope)
