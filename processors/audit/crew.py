@@ -61,6 +61,8 @@ def verify_beside(
             found = [crew.submit(_verify, opener, number, part) for number, part in enumerate(parts)]
             _watch(found, board, advance)
             return _in_order(parts, found)
+        except BrokenProcessPool:  # before all parts were handed out
+            return [None] * len(parts)
         except BaseException:
             board.ended[-1] = True
             crew.shutdown(wait=False, cancel_futures=True)
