@@ -16,7 +16,8 @@ def superseded(pages: Iterable[int], kept: int = FOR_RECOVERY) -> list[int]:
     """Of the pages that have a whole snapshot, those whose snapshot goes, so that `kept` stay.
 
     The newest FOR_RECOVERY never go. Of the others the one goes that leaves the smallest gap behind it, so
-    that however long the history grows, those kept divide it into parts of about the same length.
+    that however long the history grows, those kept divide it into parts of about the same length. (Of one
+    alone the first stays for ever: it takes two older ones, and so `kept` of 4, for that.)
     """
     staying, going = sorted(pages), []
     while len(staying) > max(kept, FOR_RECOVERY):

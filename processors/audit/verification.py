@@ -35,9 +35,10 @@ Mend = Callable[[Difference, list[PublishedOutput]], Awaitable[bool]]
 
 @dataclass(slots=True)
 class Trace:
-    """What ties the walks of two parts together: what a walk began with, and every page that it went by.
+    """What ties the walks of two parts together: what a walk began with, and the pages that it went by.
 
-    `base_head` and `base_state` are the hashes of the page and the state before the first page, if any.
+    `base_head` and `base_state` are the hashes of the page and the state before the first page, if any;
+    `hashes` those of all pages, where a published head asks for them.
     """
 
     base_head: str = ""
@@ -109,7 +110,7 @@ class _Walk:
     scope: Scope
     report: ShardReport
     mend: Mend | None
-    trace: Trace
+    trace: Trace | None
     snapshots: dict[int, Snapshot] = field(default_factory=dict)
     state: State = field(default_factory=State)
     previous: Page | None = None
@@ -135,7 +136,7 @@ async def verify_shard(
     this version; CannotBegin where the scope says where to.
     """
     began = time.perf_counter()
-    walk = _Walk(journal, scope or Scope(), ShardReport(shard), mend, trace or Trace())
+    walk = _Walk(journal, scope or Scope(), ShardReport(shard), mend, trace)
     walk.snapshots = {snapshot.page: snapshot async for snapshot in journal.snapshots(shard)}
     try:
         await _begin(walk)
@@ -169,7 +170,8 @@ async def _restored(walk: _Walk, snapshot: Snapshot) -> bool:
         return False
     walk.state, walk.previous = state, page
     walk.report.begins, walk.report.head = page.number + 1, page.hash
-    walk.trace.base_head, walk.trace.base_state = page.hash, snapshot.state_hash
+    if walk.trace:
+        walk.trace.base_head, walk.trace.base_state = page.hash, snapshot.state_hash
     return True
 
 
@@ -239,7 +241,8 @@ def _count(walk: _Walk, page: Page, outputs: list[PublishedOutput]) -> None:
     report.head = page.hash
     walk.previous = page
     walk.tree.add(page.hash)
-    walk.trace.hashes.append(page.hash)
+    if walk.trace and walk.scope.against.of(page.shard):
+        walk.trace.hashes.append(page.hash)
 
 
 def _check_place(walk: _Walk, page: Page) -> Difference | None:
