@@ -19,6 +19,7 @@ Width = Literal["i1", "i4", "i8"]
 Amounts = NDArray[Any]
 _FIRST_CAPACITY: Final = 64
 _ELSEWHERE: Final = -(2**63)  # marks a cell whose value is kept in `wide`
+_PARTS: Final = ((0, 2**21 - 1), (21, 2**21 - 1), (42, -1))  # of an integer: how far right, and which bits
 FAR_BELOW: Final = 2**61  # the sum of two amounts of this size fits 64 bits
 
 
@@ -171,11 +172,13 @@ class AmountColumn(Column):
         counted = group >= 0
         if self.wide:
             counted &= cells != _ELSEWHERE
-        group, cells = group[counted], cells[counted]
-        halves = np.zeros((2, count), dtype=np.int64)
-        np.add.at(halves[0], group, cells >> 32)
-        np.add.at(halves[1], group, cells & 0xFFFFFFFF)
-        sums = [(high << 32) + low for high, low in zip(*halves.tolist(), strict=True)]
+        if not counted.all():
+            group, cells = group[counted], cells[counted]
+        sums = [0] * count
+        # In floats, which is fast, and exact: 2**31 parts of at most 22 bits come to 2**53.
+        for shift, mask in _PARTS:
+            found = np.bincount(group, weights=(cells >> shift) & mask, minlength=count)
+            sums = [total + (int(more) << shift) for total, more in zip(sums, found.tolist(), strict=True)]
         for row, value in self.wide.items():
             if groups[row] >= 0:
                 sums[groups[row]] += value
