@@ -141,15 +141,17 @@ class Book:
     # So many pools are worth the compiled kernel, which takes seconds to load where it never was.
     compiles_from: int = 50_000
     # Of such a book so many pools together, or one of so many positions; else the plain code is sooner done.
-    compiles_sets_from: int = 8
-    compiles_pools_from: int = 64
-    compiled_rules: Any = None  # the rules as the kernel reads them (ledger.at_scale)
+    compiles_sets_from: int = 2
+    compiles_pools_from: int = 16
+    # What the kernel reads (ledger.at_scale): the rules, and all of it.
+    compiled_rules: Any = None
+    compiled_state: Any = None
 
     def compiles(self, pools: Sequence[int]) -> bool:
-        """Whether these pools of a large book are worth the compiled kernel: many, or one that holds much."""
-        if not self.is_large():
+        """Whether these pools of a large book are worth the compiled kernel: some, or one that holds much."""
+        if not pools or not self.is_large():
             return False
-        if len(pools) >= max(self.compiles_sets_from, 1):
+        if len(pools) >= self.compiles_sets_from:
             return True
         positions, much = self.positions.held.view, self.compiles_pools_from
         return any(positions[pool] >= much for pool in pools)

@@ -179,7 +179,7 @@ KNOWN_FIELDS: Final[dict[type, str]] = {
     State: "rulebook correlations_version market book credentials applied withdrawals episodes thresholds "
     "below stops",
     Book: "accounts pools positions balances orders house is_indexed reserve compiles_from "
-    "compiles_sets_from compiles_pools_from compiled_rules",
+    "compiles_sets_from compiles_pools_from compiled_rules compiled_state",
     RiskParametersPublished: "type event_id ts version settlement_asset instruments collateral model bands "
     "initial_multiplier publish_tolerance cross_collateral eligibility liquidation regime_alerts",
     Instrument: "symbol underlying price_precision size_precision brackets stale_after_ms max_jump",

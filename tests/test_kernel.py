@@ -18,8 +18,8 @@ from ledger.at_scale.rules import kernel_rules
 from ledger.collateral import asset_value, haircut
 from ledger.kernels.collateral import asset_value as kernel_asset_value
 from ledger.kernels.collateral import haircut as kernel_haircut
-from ledger.kernels.figures import new_figures
-from ledger.kernels.positions import new_room
+from ledger.kernels.look import find_pool_rows
+from ledger.kernels.state import new_room
 from ledger.open_orders import Order
 from ledger.state import State
 from ledger.valuation import evaluate, evaluate_as, exposure_of
@@ -122,7 +122,7 @@ def test_many_combinations_are_evaluated_a_part_at_a_time(monkeypatch: pytest.Mo
 def test_a_batch_ends_where_its_room_does() -> None:
     state = random_book(Random(2), random_rules(Random(2), "netting"), 200)
     compiled = kernel_rules(state.book, state.rules)
-    state.book.compiled_rules = compiled._replace(room=new_room(7, 30))
+    state.book.compiled_rules = compiled._replace(room=new_room(7, 30, 30))
     check(state)
 
 
@@ -130,9 +130,11 @@ def test_the_rows_of_a_batch_are_those_of_its_positions() -> None:
     state = random_book(Random(3), random_rules(Random(3), "netting"), 200)
     book, pools = state.book, np.arange(200)
     state.book.positions.size[book.positions.first[50]] = 2**62  # from here on pool 50 is left alone
-    found = new_figures(len(pools))
-    for batch in batches(book, state.market, state.rules, pools, found):
-        begins, rows = batch.exposures.begins.tolist(), batch.row.tolist()
+    found = evaluate_columns(book, state.market, state.rules, pools)
+    for batch in batches(book, state.market, state.rules, pools):
+        find_pool_rows(batch.pools, batch.compiled.state)
+        room = batch.compiled.rules.room
+        begins, rows = room.exposures.begins.tolist(), room.row.tolist()
         for place, pool in enumerate(batch.pools.tolist()):
             own = rows[begins[place] : begins[place + 1]]
             assert own == book.positions.rows_of(pool)[: len(own)]
@@ -170,8 +172,8 @@ def test_a_pool_of_any_number_of_positions_has_the_same_figures(count: int) -> N
 def check_bits(state: State) -> None:
     """Before anything is rounded: every float of a portfolio is that of the plain code."""
     pools = np.arange(len(state.book.pools))
-    for batch in batches(state.book, state.market, state.rules, pools, new_figures(len(pools))):
-        found = batch.exposures
+    for batch in batches(state.book, state.market, state.rules, pools):
+        found = batch.compiled.rules.room.exposures
         for place, pool in enumerate(batch.pools.tolist()):
             exposure = exposure_of(state.book, state.market, state.rules, pool)
             own = slice(int(found.begins[place]), int(found.begins[place + 1]))
@@ -300,14 +302,12 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from random import Random
 from ledger.at_scale.evaluation import evaluate_many
-from ledger.kernels import netting, scenario, spread
+from ledger.kernels.look import value_pools
 from random_books import random_book, random_rules
 state = random_book(Random(1), random_rules(Random(1), "spread"), {len(state.book.pools)})
 state.book.accounts.mode.array[:] = 1
 evaluate_many(state.book, state.market, state.rules, list(range(5)))
-print([len(each.signatures) for each in (
-    netting.require_netting, spread.require_spread, scenario.require_scenario
-)])
+print([signature[-1].instance_class.__name__ for signature in value_pools.signatures])
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "[0, 1, 0]"
+    assert said.stdout.strip() == "['SpreadTerms']"

@@ -8,8 +8,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ledger.at_scale.rules import KernelRules, require
+from ledger.at_scale.columns import position_columns, standing_columns
+from ledger.at_scale.rules import KernelRules
 from ledger.book import Book
+from ledger.kernels.models import require
 from ledger.kernels.orders import (
     Choices,
     Lots,
@@ -32,32 +34,11 @@ _MOST_POSITIONS: Final = 200_000  # of the combinations that are evaluated at on
 _MOST_LOSS: Final = 2**62
 
 
-def standing_columns(book: Book) -> StandingColumns:
-    """The columns as they are now."""
-    standing = book.orders.standing
-    return StandingColumns(
-        first=standing.first.array,
-        next=standing.next.array,
-        item=standing.item.array,
-        bought=standing.bought.array,
-        sold=standing.sold.array,
-        bid=standing.bid.array,
-        ask=standing.ask.array,
-    )
-
-
-def require_orders(
-    book: Book,
-    market: Market,
-    pools: NDArray[np.int64],
-    in_portfolio: NDArray[np.bool_],
-    exposures: Exposures,
-    held: PositionColumns,
-    compiled: KernelRules,
-    worth: NDArray[np.int64],
-) -> None:
+def require_orders(book: Book, market: Market, pools: NDArray[np.int64], compiled: KernelRules) -> None:
     """Of those of a batch that have orders: what their worst side requires, less `worth` by their loss."""
-    standing, found = standing_columns(book), np.empty(len(pools), np.int64)
+    exposures, worth, in_portfolio = compiled.room.exposures, compiled.room.worth, compiled.room.in_portfolio
+    held, standing = position_columns(book, market), standing_columns(book)
+    found = np.empty(len(pools), np.int64)
     found = found[: with_orders(pools, standing, found)]
     for offsets in (False, True):
         places = found[(in_portfolio[found] == offsets) & exposures.fits[found]]

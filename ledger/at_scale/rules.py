@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from ledger.book import Book
 from ledger.kernels.collateral import Haircuts
-from ledger.kernels.compiling import Flags
-from ledger.kernels.netting import NettingTerms, Shares, require_netting
-from ledger.kernels.positions import Curves, Exposures, Room, new_room
-from ledger.kernels.scenario import ScenarioTerms, require_scenario
-from ledger.kernels.spread import SpreadTerms, require_spread
+from ledger.kernels.models import Terms
+from ledger.kernels.netting import NettingTerms, Shares
+from ledger.kernels.positions import Curves
+from ledger.kernels.scenario import ScenarioTerms
+from ledger.kernels.spread import SpreadTerms
+from ledger.kernels.state import Room, new_room
 from ledger.kernels.triggers import Slopes
 from ledger.margin import MarginModel
 from ledger.models.netting import Netting
@@ -29,8 +30,6 @@ _POSITIONS: Final = 8 * _PLACES
 _VALUED_TOGETHER: Final = 64  # places: `ledger.kernels.positions`
 _MOST: Final = 2**62  # floors above it are never reached by what the kernel takes
 _MOST_DIVISOR: Final = 2**126
-
-Terms = NettingTerms | SpreadTerms | ScenarioTerms
 
 
 class KernelRules(NamedTuple):
@@ -56,20 +55,14 @@ def kernel_rules(book: Book, rules: Rulebook) -> KernelRules:
             _haircuts(rules),
             _terms(rules.model),
             _slopes(rules),
-            new_room(_PLACES, _POSITIONS + _VALUED_TOGETHER * len(rules.contracts)),
+            new_room(
+                _PLACES,
+                _POSITIONS + _VALUED_TOGETHER * len(rules.contracts),
+                2 * len(rules.contracts) + len(rules.collateral),
+            ),
         )
         book.compiled_rules = kept
     return kept
-
-
-def require(count: int, exposures: Exposures, asked: Flags, terms: Terms) -> None:
-    """What the model requires of the first exposures of a batch that it is asked of."""
-    if isinstance(terms, NettingTerms):
-        require_netting(count, exposures, asked, terms)
-    elif isinstance(terms, SpreadTerms):
-        require_spread(count, exposures, asked, terms)
-    else:
-        require_scenario(count, exposures, asked, terms)
 
 
 def _curves(rules: Rulebook) -> Curves:

@@ -23,6 +23,13 @@ class Evaluated(NamedTuple):
     requirement: Ints
     regime: Ints
 
+    def at(self, places: slice | Ints) -> Evaluated:
+        """Those of some places."""
+        fits, equity, gross, net, requirement, regime = self
+        return Evaluated(
+            fits[places], equity[places], gross[places], net[places], requirement[places], regime[places]
+        )
+
 
 def new_figures(count: int) -> Evaluated:
     """Room for so many pools."""
@@ -45,27 +52,23 @@ def rounded(amount: float) -> int:
 
 
 @compiled
-def _round_column(start: int, count: int, amounts: Floats, fits: Flags, column: Ints) -> None:
+def _round_column(count: int, amounts: Floats, fits: Flags, column: Ints) -> None:
     """Without a branch, so that several are rounded at once."""
     for place in range(np.uint64(count)):
-        at = place + np.uint64(start)
-        column[at] = rounded(amounts[place] if fits[at] else 0.0)
+        column[place] = rounded(amounts[place] if fits[place] else 0.0)
 
 
 @compiled
-def round_figures(
-    start: int, count: int, exposures: Exposures, unrealised: Ints, worth: Ints, found: Evaluated
-) -> None:
-    """Put the first of a batch behind the `start` first figures."""
+def round_figures(count: int, exposures: Exposures, unrealised: Ints, worth: Ints, found: Evaluated) -> None:
+    """The figures of the first of a batch."""
     # Each array is taken out once: to take it out of its tuple counts a reference, every time.
     gross, required, regimes = exposures.gross, exposures.requirement, exposures.regime
     fitting, reaches = exposures.fits, exposures.reach
     fits, equities, found_regimes = found.fits, found.equity, found.regime
     for place in range(np.uint64(count)):
-        at = place + np.uint64(start)
         most = max(gross[place], required[place])
-        fits[at] = fitting[place] & (reaches[place] <= MOST) & (most < _MOST_REQUIRED)
-        equities[at], found_regimes[at] = worth[place] + unrealised[place], regimes[place]
-    _round_column(start, count, gross, fits, found.gross)
-    _round_column(start, count, exposures.net, fits, found.net)
-    _round_column(start, count, required, fits, found.requirement)
+        fits[place] = fitting[place] & (reaches[place] <= MOST) & (most < _MOST_REQUIRED)
+        equities[place], found_regimes[place] = worth[place] + unrealised[place], regimes[place]
+    _round_column(count, gross, fits, found.gross)
+    _round_column(count, exposures.net, fits, found.net)
+    _round_column(count, required, fits, found.requirement)

@@ -11,6 +11,7 @@ from ledger.kernels.compiling import MOST, VALUE_SCALE, Flags, Floats, Ints, com
 
 Counts = NDArray[np.uint64]
 _PLACES: Final = 64  # that are valued at a time
+_FEW: Final = 16  # positions of a pool, or thereabouts
 _SURELY: Final = 1.0 - 1e-9  # of a bound in floats: no rounding gets beyond
 
 
@@ -53,25 +54,6 @@ class Exposures(NamedTuple):
     fits: Flags
     requirement: Floats
     regime: Ints
-
-
-class Room(NamedTuple):
-    """For one batch after the other."""
-
-    exposures: Exposures
-    unrealised: Ints  # profit, by place
-    row: Ints  # by position
-    worth: Ints  # of all balances, by place
-
-
-def new_room(places: int, positions: int) -> Room:
-    """Room for so many pools, and so many positions of them."""
-    return Room(
-        new_exposures(places, positions),
-        unrealised=np.empty(places, np.int64),
-        row=np.empty(positions, np.int32),
-        worth=np.empty(places, np.int64),
-    )
 
 
 def new_exposures(places: int, positions: int) -> Exposures:
@@ -118,14 +100,29 @@ def _price_lots(marks: Ints, curves: Curves, lots: Ints, most: Counts) -> None:
 
     None are worth anything or do so where there is no price, or one that is too large.
     """
-    scales, ends = curves.value_scale, curves.first_end
-    for contract in range(len(scales)):
-        price, scale = marks[contract], scales[contract]
-        lot = float(price) * float(scale)
-        known = price >= 0 and lot <= MOST
-        lots[contract] = price * scale if known else 0
-        nearest = min(ends[contract] * VALUE_SCALE, MOST) * _SURELY
-        most[contract] = np.uint64(nearest / max(lot, 1.0)) if known else np.uint64(0)
+    for contract in range(len(curves.value_scale)):
+        _price_lot(contract, marks, curves.value_scale, curves.first_end, lots, most)
+
+
+@compiled
+def _price_held_lots(pools: Ints, held: PositionColumns, curves: Curves, lots: Ints, most: Counts) -> None:
+    """The same of what these pools hold, where that is less than all instruments."""
+    for place in range(len(pools)):
+        row = held.first[pools[place]]
+        while row >= 0:
+            contract = held.item[row]
+            _price_lot(contract, held.marks, curves.value_scale, curves.first_end, lots, most)
+            row = held.next[row]
+
+
+@compiled
+def _price_lot(contract: int, marks: Ints, scales: Ints, ends: Floats, lots: Ints, most: Counts) -> None:
+    price, scale = marks[contract], scales[contract]
+    lot = float(price) * float(scale)
+    known = price >= 0 and lot <= MOST
+    lots[contract] = price * scale if known else 0
+    nearest = min(ends[contract] * VALUE_SCALE, MOST) * _SURELY
+    most[contract] = np.uint64(nearest / max(lot, 1.0)) if known else np.uint64(0)
 
 
 @compiled
@@ -230,9 +227,12 @@ def value_positions(
     """
     contracts, values, weights = len(curves.value_scale), exposures.value, exposures.weight
     lots, most = np.empty(contracts, np.int64), np.empty(contracts, np.uint64)
-    _price_lots(held.marks, curves, lots, most)
-    far = np.empty(_PLACES * contracts, np.int64)
+    if len(pools) * _FEW < contracts:
+        _price_held_lots(pools, held, curves, lots, most)
+    else:
+        _price_lots(held.marks, curves, lots, most)
     count = min(len(pools), len(exposures.fits))
+    far = np.empty(min(_PLACES, count) * contracts, np.int64)
     used: Any = np.int64(0)  # no literal: what is called would be compiled once for it, and once more
     done: Any = np.int64(0)
     while done < count and used + contracts <= len(values):

@@ -88,8 +88,8 @@ class IntervalColumns(NamedTuple):
     lowest: Ints
 
 
-@compiled
-def _new_stakes(most: int) -> Stakes:
+def new_stakes(most: int) -> Stakes:
+    """Room for so many in one pool: two for each instrument, and one for each asset."""
     return Stakes(
         np.empty(most, np.int64),
         np.empty(most, np.int64),
@@ -340,7 +340,6 @@ def _narrow_all(
 
 @compiled
 def settle_pools(
-    start: int,
     pools: Ints,
     in_portfolio: Flags,
     counts_all: Flags,
@@ -357,19 +356,19 @@ def settle_pools(
     intervals: tuple[IntervalColumns, IntervalColumns, IntervalColumns],
     liquidating: Flags,
     silent: Flags,
-    reserve: Ints,
+    stakes: Stakes,
+    reserve: Ints,  # by pool
 ) -> None:
-    """Look at a batch whose figures stand behind the first `start` found.
+    """Look at a batch whose figures were found.
 
     Of those that could be `silent` it says which are, and gives them intervals (of marks, of marks where
     only an order stands, and of index prices) and a reserve for payments.
     """
-    stakes = _new_stakes(2 * len(curves.value_scale) + len(haircuts.unit))
     for place in range(len(pools)):
-        pool, figures = pools[place], start + place
+        pool = pools[place]
         begin, end = exposures.begins[place], exposures.begins[place + 1]
         elsewhere = min(watched.equity[pool], watched.requirement[pool]) == ELSEWHERE
-        if not (silent[place] and found.fits[figures]) or elsewhere or (liquidating[place] and begin == end):
+        if not (silent[place] and found.fits[place]) or elsewhere or (liquidating[place] and begin == end):
             silent[place] = False
             continue
         as_portfolio = in_portfolio[place]
@@ -382,9 +381,10 @@ def settle_pools(
             silent[place] = False
             continue
         count = _stake_collateral(pool, orders, counts_all[place], balances, haircuts, watched, stakes)
-        equity = float(found.equity[figures])
-        requirement = float(found.requirement[figures]) * _REQUIREMENT_SCALE
+        equity = float(found.equity[place])
+        requirement = float(found.requirement[place]) * _REQUIREMENT_SCALE
         is_idle = orders == 0
         unit, kept = _unit(pool, is_idle, liquidating[place], equity, requirement, count, watched, stakes)
         silent[place] = unit > 0.0 and _narrow_all(unit, end - begin, orders, count, stakes, intervals)
-        reserve[place] = int(kept)
+        if silent[place]:
+            reserve[pool] = int(kept)

@@ -1,0 +1,102 @@
+"""A look at a batch of pools: what they are worth and must hold; and intervals for those with nothing to say.
+
+Each step is one call for the whole batch. Between the first two is the place of open orders
+(`ledger.at_scale.orders`), of which most batches have none.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ledger.kernels.collateral import value_collateral
+from ledger.kernels.compiling import Ints, compiled
+from ledger.kernels.figures import round_figures
+from ledger.kernels.models import Terms, require
+from ledger.kernels.positions import find_rows, value_positions
+from ledger.kernels.regimes import GROSS
+from ledger.kernels.state import KernelState, PoolColumns, Room
+from ledger.kernels.triggers import settle_pools
+
+_PORTFOLIO: Final = 1
+_NO_REGIME: Final = -1
+
+
+@compiled
+def value_pools(pools: Ints, state: KernelState, terms: Terms | None) -> int:
+    """How many of the pools, from the first on, there is room for; and these, but for their open orders."""
+    room = state.room
+    count = int(value_positions(pools, state.held, state.curves, room.exposures, room.unrealised))
+    chosen = pools[:count]
+    _tell_modes(chosen, state.pools, state.cross_counts_all, room)
+    value_collateral(chosen, room.counts_all, state.balances, state.haircuts, room.exposures, room.worth)
+    _begin_with_gross(count, room)
+    require(count, room.exposures, room.asked, terms)
+    return count
+
+
+@compiled
+def _tell_modes(pools: Ints, columns: PoolColumns, cross_counts_all: bool, room: Room) -> None:
+    in_portfolio, counts_all = room.in_portfolio, room.counts_all
+    accounts, modes = columns.account, columns.mode
+    for place in range(len(pools)):
+        in_portfolio[place] = modes[accounts[pools[place]]] == _PORTFOLIO
+        counts_all[place] = in_portfolio[place] or cross_counts_all
+
+
+@compiled
+def _begin_with_gross(count: int, room: Room) -> None:
+    """Which is what all pools require that are no portfolios."""
+    in_portfolio, asked, fits = room.in_portfolio, room.asked, room.exposures.fits
+    gross, required, regimes = room.exposures.gross, room.exposures.requirement, room.exposures.regime
+    for place in range(count):
+        asked[place] = in_portfolio[place] and fits[place]
+        required[place], regimes[place] = gross[place], GROSS
+
+
+@compiled
+def round_pools(count: int, state: KernelState) -> None:
+    """The figures of the first pools of the batch, as the ledger publishes them."""
+    room = state.room
+    round_figures(count, room.exposures, room.unrealised, room.worth, room.figures)
+
+
+@compiled
+def find_pool_rows(pools: Ints, state: KernelState) -> None:
+    """Of each position of the batch, its row. They are looked for again: most have no need of them."""
+    find_rows(pools, state.room.exposures.begins, state.held.first, state.held.next, state.room.row)
+
+
+@compiled
+def give_intervals(pools: Ints, state: KernelState) -> int:
+    """Settle those of the batch that may be silent and are; how many are left, and which, in `left`."""
+    room, columns = state.room, state.pools
+    find_pool_rows(pools, state)
+    settle_pools(
+        pools,
+        room.in_portfolio,
+        room.counts_all,
+        room.exposures,
+        room.row,
+        state.held.size,
+        state.standing,
+        state.balances,
+        state.curves,
+        state.haircuts,
+        state.slopes,
+        state.watched,
+        room.figures,
+        state.intervals,
+        room.liquidating,
+        room.silent,
+        room.stakes,
+        columns.reserve,
+    )
+    silent, left, regimes, count = room.silent, room.left, columns.regime, 0
+    for place in range(len(pools)):
+        if silent[place]:
+            # As a look does of whoever is not to be told of regimes; of the others none is silent here.
+            regimes[pools[place]] = _NO_REGIME
+        else:
+            left[count] = place
+            count += 1
+    return count
