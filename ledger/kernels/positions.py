@@ -12,6 +12,9 @@ from ledger.kernels.compiling import MOST, VALUE_SCALE, Flags, Floats, Ints, com
 Counts = NDArray[np.uint64]
 _PLACES: Final = 64  # that are valued at a time
 _FEW: Final = 16  # positions of a pool, or thereabouts
+_MOST_APART: Final = (
+    16_384  # pools that may lie anywhere; more are most likely all, in a row
+)
 _SURELY: Final = 1.0 - 1e-9  # of a bound in floats: no rounding gets beyond
 
 
@@ -123,6 +126,17 @@ def _price_lot(contract: int, marks: Ints, scales: Ints, ends: Floats, lots: Int
     lots[contract] = price * scale if known else 0
     nearest = min(ends[contract] * VALUE_SCALE, MOST) * _SURELY
     most[contract] = np.uint64(nearest / max(lot, 1.0)) if known else np.uint64(0)
+
+
+@compiled
+def _fetch(begin: int, end: int, pools: Ints, held: PositionColumns) -> int:
+    """Ask memory for the first rows of some pools, of all before any is needed; the sum says nothing."""
+    firsts, items, sizes, costs, after = held.first, held.item, held.size, held.cost, held.next
+    asked = 0
+    for place in range(begin, end):
+        row = max(firsts[pools[place]], 0)
+        asked += items[row] + after[row] + sizes[row] + costs[row]
+    return asked
 
 
 @compiled
@@ -238,6 +252,8 @@ def value_positions(
     while done < count and used + contracts <= len(values):
         end = min(count, done + min(_PLACES, (len(values) - used) // contracts))
         was = used
+        if len(pools) < _MOST_APART:
+            far[0] = _fetch(done, end, pools, held)
         used, beyond = _walk(
             done, end, used, pools, held, curves.first_rate, lots, most, exposures, profits, far
         )
