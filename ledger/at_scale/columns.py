@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
-from ledger.at_scale.rules import KernelRules, kernel_rules
+from ledger.at_scale.rules import KernelRules, Limits, kernel_rules
 from ledger.book import Book
 from ledger.intervals import IntervalTable
 from ledger.kernels.collateral import BalanceColumns
@@ -16,7 +14,7 @@ from ledger.kernels.state import KernelState, PoolColumns, new_kernel_state
 from ledger.kernels.triggers import IntervalColumns, Watched
 from ledger.market import Market
 from ledger.placement import Placement
-from ledger.rulebook import RATE_SCALE, Rulebook
+from ledger.rulebook import Rulebook
 
 
 class Compiled(NamedTuple):
@@ -47,7 +45,7 @@ def _kernel_state(book: Book, market: Market, compiled: KernelRules) -> KernelSt
         position_columns(book, market),
         _balance_columns(book, market),
         standing_columns(book),
-        _watched(book, market, compiled.rules),
+        _watched(book, market, compiled.limits),
         (marks, ordering, indexes),
         compiled.curves,
         compiled.haircuts,
@@ -105,15 +103,15 @@ def _balance_columns(book: Book, market: Market) -> BalanceColumns:
     )
 
 
-def _watched(book: Book, market: Market, rules: Rulebook) -> Watched:
+def _watched(book: Book, market: Market, limits: Limits) -> Watched:
     return Watched(
         band=book.pools.band.array,
         equity=book.pools.published_equity.array,
         requirement=book.pools.published_requirement.array,
-        tolerance=rules.publish_tolerance / RATE_SCALE,
-        worst_first=np.array(rules.bands.boundaries) / RATE_SCALE,
-        hysteresis=rules.bands.hysteresis / RATE_SCALE,
-        target=rules.target_ratio / RATE_SCALE,
+        tolerance=limits.tolerance,
+        worst_first=limits.worst_first,
+        hysteresis=limits.hysteresis,
+        target=limits.target,
         mark_asked=book.positions.asked.array,
         index_asked=book.balances.asked.array,
         marks=market.marks.price.array,

@@ -2,28 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ledger.at_scale.columns import compiled_state
 from ledger.at_scale.evaluation import Batch, as_figures, batches
-from ledger.kernels.look import give_intervals
+from ledger.kernels.look import give_intervals, settle_many_ordinary, settle_ordinary
 from ledger.state import State
 from ledger.valuation import Figures
 
 
 def settle_silent(state: State, pools: Sequence[int] | NDArray[np.int64]) -> list[tuple[int, Figures]]:
     """Give the pools that have nothing to say their intervals; the others in the same order, with figures."""
-    book, speaking = state.book, list[tuple[int, Figures]]()
+    book, numbers = state.book, np.asarray(pools, dtype=np.int64)
     for holdings in (book.positions, book.orders.standing, book.balances):
         holdings.cover_all()
-    for batch in batches(book, state.market, state.rules, np.asarray(pools, dtype=np.int64)):
+    settle = _settle_ordinary if _is_ordinary(state) else _settle
+    return [each for batch, left in settle(state, numbers) for each in _left(state, batch, left)]
+
+
+def _is_ordinary(state: State) -> bool:
+    """Whether nothing is watched of anybody but bands and published figures, and nobody has an order."""
+    watched = state.stops or state.thresholds or state.episodes or state.book.orders.by_pool
+    return not (watched or state.rules.parameters.regime_alerts)
+
+
+def _settle_ordinary(state: State, pools: NDArray[np.int64]) -> Iterator[tuple[Batch, int]]:
+    """Batches of which some are left, and how many."""
+    compiled, done = compiled_state(state.book, state.market, state.rules), 0
+    settle = settle_ordinary if len(pools) <= len(compiled.rules.room.silent) else settle_many_ordinary
+    while done < len(pools):
+        start, count, left = settle(pools[done:], compiled.state, compiled.rules.terms)
+        begin, done = done + start, done + start + count
+        if not left:
+            return
+        yield Batch(begin, pools[begin:done], compiled), left
+
+
+def _settle(state: State, pools: NDArray[np.int64]) -> Iterator[tuple[Batch, int]]:
+    """The same, where it has to be told who may be silent."""
+    for batch in batches(state.book, state.market, state.rules, pools):
         _tell_who_may_be_silent(state, batch)
         left = give_intervals(batch.pools, batch.compiled.state)
         if left:
-            speaking += _left(state, batch, left)
-    return speaking
+            yield batch, left
 
 
 def _left(state: State, batch: Batch, count: int) -> list[tuple[int, Figures]]:

@@ -32,6 +32,15 @@ _MOST: Final = 2**62  # floors above it are never reached by what the kernel tak
 _MOST_DIVISOR: Final = 2**126
 
 
+class Limits(NamedTuple):
+    """What a look compares with, as floats."""
+
+    tolerance: float
+    worst_first: NDArray[np.float64]  # the ratios between bands
+    hysteresis: float
+    target: float  # of a liquidation
+
+
 class KernelRules(NamedTuple):
     """`terms` is None for a model whose numbers do not fit: its portfolios are left to the plain code."""
 
@@ -41,6 +50,7 @@ class KernelRules(NamedTuple):
     haircuts: Haircuts
     terms: Terms | None
     slopes: Slopes  # of portfolios
+    limits: Limits
     room: Room
 
 
@@ -55,6 +65,7 @@ def kernel_rules(book: Book, rules: Rulebook) -> KernelRules:
             _haircuts(rules),
             _terms(rules.model),
             _slopes(rules),
+            _limits(rules),
             new_room(
                 _PLACES,
                 _POSITIONS + _VALUED_TOGETHER * len(rules.contracts),
@@ -96,6 +107,15 @@ def _slopes(rules: Rulebook) -> Slopes:
     least = rules.model.slopes(contracts, [0.0 for _ in contracts])
     share = rules.model.floor if isinstance(rules.model, Scenario) else 1.0
     return Slopes(share, _floats(least))
+
+
+def _limits(rules: Rulebook) -> Limits:
+    return Limits(
+        tolerance=rules.publish_tolerance / RATE_SCALE,
+        worst_first=np.array(rules.bands.boundaries) / RATE_SCALE,
+        hysteresis=rules.bands.hysteresis / RATE_SCALE,
+        target=rules.target_ratio / RATE_SCALE,
+    )
 
 
 def _terms(model: MarginModel) -> Terms | None:

@@ -21,7 +21,16 @@ MOST: Final = 4e18  # whatever stays below this fits, and so does the sum or dif
 
 def compiled(function: Function) -> Function:
     """Compile a function when it is first called, and keep the code for the next process."""
+    return _compiled(function, lets_go=False)
+
+
+def compiled_to_let_go(function: Function) -> Function:
+    """The same for what takes long: when Python calls it, other threads go on meanwhile."""
+    return _compiled(function, lets_go=True)
+
+
+def _compiled(function: Function, *, lets_go: bool) -> Function:
     try:
-        return cast(Function, njit(cache=True, error_model="numpy")(function))
+        return cast(Function, njit(cache=True, nogil=lets_go, error_model="numpy")(function))
     except RuntimeError:  # no folder here can be written to, so every process compiles for itself
-        return cast(Function, njit(error_model="numpy")(function))
+        return cast(Function, njit(nogil=lets_go, error_model="numpy")(function))

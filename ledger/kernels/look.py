@@ -1,7 +1,8 @@
 """A look at a batch of pools: what they are worth and must hold; and intervals for those with nothing to say.
 
 Each step is one call for the whole batch. Between the first two is the place of open orders
-(`ledger.at_scale.orders`), of which most batches have none.
+(`ledger.at_scale.orders`). Where nobody has any, nor anything else that the kernel does not watch, one call
+does it all.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from ledger.kernels.collateral import value_collateral
-from ledger.kernels.compiling import Ints, compiled
+from ledger.kernels.compiling import Ints, compiled, compiled_to_let_go
 from ledger.kernels.figures import round_figures
 from ledger.kernels.models import Terms, require
 from ledger.kernels.positions import find_rows, value_positions
@@ -100,3 +101,28 @@ def give_intervals(pools: Ints, state: KernelState) -> int:
             left[count] = place
             count += 1
     return count
+
+
+@compiled
+def settle_ordinary(pools: Ints, state: KernelState, terms: Terms | None) -> tuple[int, int, int]:
+    """All steps, batch after batch, as long as all of a batch is silent, in a book of ordinary pools.
+
+    Where the batch begins of which some are left (at the end if none are), how many it has and are left.
+    """
+    room, start = state.room, 0
+    while start < len(pools):
+        count = value_pools(pools[start:], state, terms)
+        round_pools(count, state)
+        room.silent[:count], room.liquidating[:count] = True, False
+        left = give_intervals(pools[start : start + count], state)
+        if left:
+            return start, count, left
+        start += count
+    return start, 0, 0
+
+
+@compiled_to_let_go
+def settle_many_ordinary(pools: Ints, state: KernelState, terms: Terms | None) -> tuple[int, int, int]:
+    """The same for more than one batch."""
+    found: tuple[int, int, int] = settle_ordinary(pools, state, terms)
+    return found

@@ -12,9 +12,7 @@ from ledger.kernels.compiling import MOST, VALUE_SCALE, Flags, Floats, Ints, com
 Counts = NDArray[np.uint64]
 _PLACES: Final = 64  # that are valued at a time
 _FEW: Final = 16  # positions of a pool, or thereabouts
-_MOST_APART: Final = (
-    16_384  # pools that may lie anywhere; more are most likely all, in a row
-)
+_MOST_APART: Final = 16_384  # pools that may lie anywhere; more are most likely all, in a row
 _SURELY: Final = 1.0 - 1e-9  # of a bound in floats: no rounding gets beyond
 
 
