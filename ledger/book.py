@@ -241,11 +241,10 @@ class Book:
         self.reserve.cover(len(self.pools))
         self.reserve[pool] = reserve
 
-    def awake(self) -> list[int]:
+    def awake(self) -> NDArray[np.int64]:
         """The pools without intervals, in ascending order."""
         self.reserve.cover(len(self.pools))
-        pools: list[int] = np.flatnonzero(self.reserve.used() == AWAKE).tolist()
-        return pools
+        return np.flatnonzero(self.reserve.used() == AWAKE)
 
     def spend_each(self, pools: NDArray[np.signedinteger], payments: Amounts) -> NDArray[np.signedinteger]:
         """Take payments from the rooms of different pools; those that have no room, in the same order."""

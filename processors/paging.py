@@ -36,6 +36,9 @@ class PageLimits:
     wait_ms: int = 5
 
 
+ReadLine = Event | Refusal | None
+
+
 class Divergence(RuntimeError):
     """A page does not do again what it did when it was written."""
 
@@ -144,20 +147,32 @@ class Replayed(NamedTuple):
     outputs: list[PublishedOutput]
 
 
-def replay_page(state: State, page: Page, shards: int) -> list[PublishedOutput]:
-    """Apply a page's lines to the state before it; its outputs. Divergence when a line no longer applies."""
+def read_lines(page: Page) -> Iterator[ReadLine]:
+    """What stands in each line of a page: its event, None in one of a refusal; why it cannot be read."""
+    return map(_read, page.lines if page.number else ())
+
+
+def replay_page(
+    state: State, page: Page, shards: int, lines: Iterable[ReadLine] | None = None
+) -> list[PublishedOutput]:
+    """Apply a page's lines to the state before it; its outputs. Divergence when a line no longer applies.
+
+    `lines` as they were read already, while there was no state to apply them to.
+    """
     tray = Tray(page.shard, page.number)
-    for line, coordinates in _placed_lines(page):
-        _redo(state, page, line, coordinates, shards, tray)
+    read = read_lines(page) if lines is None else lines
+    for (line, coordinates), event in zip(_placed_lines(page), read, strict=True):
+        _redo(state, page, line, coordinates, event, shards, tray)
     return tray.outputs
 
 
 def replay_lines(state: State, page: Page, shards: int) -> Iterator[Replayed]:
     """The same, line by line: the state is that after the line that was yielded last."""
     tray = Tray(page.shard, page.number)
-    for place, (line, coordinates) in enumerate(_placed_lines(page)):
+    placed = zip(_placed_lines(page), read_lines(page), strict=True)
+    for place, ((line, coordinates), read) in enumerate(placed):
         before = len(tray.outputs)
-        event = _redo(state, page, line, coordinates, shards, tray)
+        event = _redo(state, page, line, coordinates, read, shards, tray)
         yield Replayed(place, coordinates, line, event, tray.outputs[before:])
 
 
@@ -166,12 +181,25 @@ def _placed_lines(page: Page) -> Iterable[tuple[Line, Coordinates]]:
     return zip(page.lines, page.coordinates(), strict=True) if page.number else ()
 
 
+def _read(line: Line) -> ReadLine:
+    try:
+        return decode(line.body) if line.kind == "accepted" else None
+    except Refusal as refusal:
+        return refusal
+
+
 def _redo(
-    state: State, page: Page, line: Line, coordinates: Coordinates, shards: int, tray: Tray
+    state: State,
+    page: Page,
+    line: Line,
+    coordinates: Coordinates,
+    read: ReadLine,
+    shards: int,
+    tray: Tray,
 ) -> Event | None:
     """Put on the tray what a line says; its event, None for a refusal."""
-    if line.kind == "accepted":
-        event, outputs = _apply_again(state, page, line)
+    if read is not None:
+        event, outputs = _apply_again(state, page, read)
         for output in outputs:
             tray.add(output)
         return event
@@ -180,10 +208,11 @@ def _redo(
     return None
 
 
-def _apply_again(state: State, page: Page, line: Line) -> tuple[Event, list[LedgerOutput]]:
+def _apply_again(state: State, page: Page, read: Event | Refusal) -> tuple[Event, list[LedgerOutput]]:
     try:
-        event = decode(line.body)
-        return event, apply(state, event, page.engine_version)
+        if isinstance(read, Refusal):
+            raise read
+        return read, apply(state, read, page.engine_version)
     except Refusal as refusal:
         place = f"shard {page.shard} page {page.number}"
         raise Divergence(f"{place}: an accepted event is refused now: {refusal}") from refusal

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from ledger.book import ImbalancesOf, imbalances, posted_imbalances
 from ledger.engine import ENGINE_VERSION
@@ -22,13 +23,23 @@ from processors.compression import NotReadable
 from processors.edge import Edge
 from processors.journal import Halted, Journal, Snapshot
 from processors.merge import Arrival, Merge
-from processors.paging import ClosedPage, Divergence, PageBuilder, PageLimits, replay_page
+from processors.paging import (
+    ClosedPage,
+    Divergence,
+    PageBuilder,
+    PageLimits,
+    ReadLine,
+    read_lines,
+    replay_page,
+)
 from processors.partitioner import PARTITIONER
 from processors.pieces import cut, shown_to
 from processors.retention import FOR_RECOVERY
 from processors.skipping import Skips, read_around
 from schemas.parameters import RiskParametersPublished
 from schemas.wire import decode
+
+_READ_AHEAD: Final = 32  # pages that wait for the index of a large book
 
 
 def system_clock_ms() -> int:
@@ -221,16 +232,12 @@ class Shard:
                 f"this is engine {ENGINE_VERSION}: upgrade this worker"
             )
         self.state, following = await load_newest_snapshot(self._journal, self.number)
-        await self._arm()
-        reached = ""
-        # From the snapshot's own page on, so that the journal sees whether what comes next follows it.
-        async for page in self._journal.pages(self.number, max(0, following - 1)):
-            if page.number == tail.number:
-                reached = page.hash
-            if following <= page.number <= tail.number:
-                self._redo(page)
-                self._since_snapshot += len(page.lines)
-                await asyncio.sleep(0)  # a long recovery must not keep the rest of the process waiting
+        arming = asyncio.create_task(self._arm())
+        try:
+            reached = await self._redo_all(following, tail, arming)
+        finally:
+            arming.cancel()
+            await asyncio.gather(arming, return_exceptions=True)
         if reached != tail.hash:
             raise Halted(
                 f"shard {self.number}: fork: the tail is page {tail.number} ({tail.hash[:12]}), "
@@ -238,17 +245,39 @@ class Shard:
             )
         return tail
 
-    def _redo(self, page: Page) -> None:
-        """Apply a page again. Halted when that does not say what it said."""
-        try:
-            outputs = replay_page(self.state, page, self._journal.shards)
-        except Divergence as divergence:
-            raise Halted(str(divergence)) from divergence
-        if hash_outputs(outputs) != page.output_hash:
-            raise Halted(
-                f"shard {self.number}: page {page.number} does not say again what it said: "
-                f"`margin-ledger audit verify` shows where"
-            )
+    async def _redo_all(self, following: int, tail: Page, arming: asyncio.Task[None]) -> str:
+        """Apply the pages from `following` to the tail again, once the index is there; the hash reached."""
+        reached = ""
+        waiting: list[tuple[Page, list[ReadLine]]] = []  # pages that are read while the index is made
+        # From the snapshot's own page on, so that the journal sees whether what comes next follows it.
+        async for page in self._journal.pages(self.number, max(0, following - 1)):
+            if page.number == tail.number:
+                reached = page.hash
+            if following <= page.number <= tail.number:
+                waiting.append((page, list(read_lines(page))))
+                await asyncio.sleep(0)  # a long recovery must not keep the rest of the process waiting
+            if arming.done() or len(waiting) > _READ_AHEAD:
+                await arming
+                await self._redo(waiting)
+        await arming
+        await self._redo(waiting)
+        return reached
+
+    async def _redo(self, pages: list[tuple[Page, list[ReadLine]]]) -> None:
+        """Apply pages again, and let go of them. Halted when one does not say what it said."""
+        for page, lines in pages:
+            try:
+                outputs = replay_page(self.state, page, self._journal.shards, lines)
+            except Divergence as divergence:
+                raise Halted(str(divergence)) from divergence
+            if hash_outputs(outputs) != page.output_hash:
+                raise Halted(
+                    f"shard {self.number}: page {page.number} does not say again what it said: "
+                    f"`margin-ledger audit verify` shows where"
+                )
+            self._since_snapshot += len(page.lines)
+            await asyncio.sleep(0)
+        pages.clear()
 
     async def _arm(self) -> None:
         """Make the index of a large book at once, and not at each pool's first look in the middle of work.
