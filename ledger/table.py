@@ -19,7 +19,7 @@ Width = Literal["i1", "i4", "i8"]
 Amounts = NDArray[Any]
 _FIRST_CAPACITY: Final = 64
 _ELSEWHERE: Final = -(2**63)  # marks a cell whose value is kept in `wide`
-_PARTS: Final = ((0, 2**21 - 1), (21, 2**21 - 1), (42, -1))  # of an integer: how far right, and which bits
+_EXACT_BITS: Final = 52  # of an integer that a float is
 FAR_BELOW: Final = 2**61  # the sum of two amounts of this size fits 64 bits
 
 
@@ -174,11 +174,7 @@ class AmountColumn(Column):
             counted &= cells != _ELSEWHERE
         if not counted.all():
             group, cells = group[counted], cells[counted]
-        sums = [0] * count
-        # In floats, which is fast, and exact: 2**31 parts of at most 22 bits come to 2**53.
-        for shift, mask in _PARTS:
-            found = np.bincount(group, weights=(cells >> shift) & mask, minlength=count)
-            sums = [total + (int(more) << shift) for total, more in zip(sums, found.tolist(), strict=True)]
+        sums = _sums_by_group(group, cells, count)
         for row, value in self.wide.items():
             if groups[row] >= 0:
                 sums[groups[row]] += value
@@ -193,3 +189,19 @@ def are_far_from_the_edge(amounts: Amounts) -> bool:
 def exact_sum(amounts: Amounts) -> int:
     """The sum of fewer than 2**31 amounts: that of 32-bit halves cannot overflow 64 bits."""
     return (int((amounts >> 32).sum()) << 32) + int((amounts & 0xFFFFFFFF).sum())
+
+
+def _sums_by_group(
+    group: NDArray[np.signedinteger], cells: NDArray[np.signedinteger], count: int
+) -> list[int]:
+    """Exact, though in floats, which is fast: of parts so narrow that the sum of all of them is exact."""
+    sums, shift, rest = [0] * count, 0, cells
+    width = _EXACT_BITS - len(cells).bit_length()
+    while True:
+        is_last = not len(rest) or -(1 << width) <= int(rest.min()) <= int(rest.max()) < 1 << width
+        part = rest if is_last else rest & ((1 << width) - 1)
+        found = np.bincount(group, weights=part, minlength=count).tolist()
+        sums = [total + (int(more) << shift) for total, more in zip(sums, found, strict=True)]
+        if is_last:
+            return sums
+        rest, shift = rest >> width, shift + width
