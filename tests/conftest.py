@@ -8,6 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from processors.kernel_cache import keep_kernels_apart
+
+# Else numba could run what a function was compiled to before another changed that it calls.
+keep_kernels_apart()
+
 # How long an example takes says something about the machine, not about the code.
 settings.register_profile(
     "default",
