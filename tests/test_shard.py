@@ -292,6 +292,34 @@ async def test_a_book_whose_index_is_made_when_it_is_back_says_the_same(tmp_path
     assert contents(await published(often)) == contents(await published(calm))
 
 
+@pytest.mark.parametrize("ahead", [0, 3, 100])
+async def test_pages_that_waited_for_the_index_are_done_again_in_their_order(
+    tmp_path: Path, ahead: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processors.shard._READ_AHEAD", ahead)
+    history = random_history(1, 120)
+    calm, later = ledger_of(tmp_path / "calm", history), ledger_of(tmp_path / "later", history)
+    undisturbed = await run_shard(calm)
+    with pytest.raises(Crash):
+        await run_shard(later, options=small_pages(snapshot_every=10**9, at_step=CrashAt("after commit", 9)))
+    survivor = await run_shard(later, options=small_pages(snapshot_every=10**9, arms_from=1))
+    assert hash_of(survivor) == hash_of(undisturbed)
+    assert contents(await published(later)) == contents(await published(calm))
+
+
+async def test_an_index_that_cannot_be_made_ends_the_recovery(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_shard: Shard) -> None:
+        raise RuntimeError("no room for an index")
+
+    folder = ledger_of(tmp_path, random_history(1, 40))
+    await run_shard(folder)
+    monkeypatch.setattr(Shard, "_arm", fail)
+    with pytest.raises(RuntimeError, match="no room for an index"):
+        await run_shard(folder)
+
+
 @pytest.mark.parametrize(("arms_from", "waiting"), [(9, 0), (10, 9)])
 async def test_after_a_recovery_no_pool_of_a_large_book_waits_for_its_first_look(
     tmp_path: Path, arms_from: int, waiting: int
