@@ -199,7 +199,11 @@ class Venue:
     def until_done(self) -> None:
         """Wait until every input is in a page."""
         self.flush()
-        until(self.is_done, "every input in a page", 2 * PATIENCE_S)
+        try:
+            until(self.is_done, "every input in a page", 2 * PATIENCE_S)
+        except AssertionError as late:
+            said = "\n".join(f"{worker.log}\n{worker.said[-3000:]}" for worker in self._workers)
+            raise AssertionError(f"{late}\n{said}") from None
 
     def until_shard_is_done(self, shard: int) -> None:
         """Wait until every input of one shard is in a page."""
