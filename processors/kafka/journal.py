@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -178,7 +178,14 @@ class KafkaJournal:
         if offset < 0:
             # A send that was tried again and had arrived the first time: the broker no longer says where.
             raise LogUnavailable(f"shard {page.shard}: where page {page.number} stands is not known")
-        if offset != self._next_offset:
+        if offset < self._next_offset:
+            # Seen where a broker was killed: the page stands before the commit marker of the one before it.
+            # Whether all is there that was committed, the next recovery reads.
+            raise LogUnavailable(
+                f"shard {page.shard}: page {page.number} stands at offset {offset} of the journal, where the "
+                f"page before it had not ended"
+            )
+        if offset > self._next_offset:
             raise Halted(
                 f"shard {page.shard}: page {page.number} stands at offset {offset} of the journal and not at "
                 f"{self._next_offset}: somebody else has written"
@@ -193,10 +200,7 @@ class KafkaJournal:
     async def pages(self, shard: int, first: int = 0) -> AsyncGenerator[Page, None]:
         """The committed pages in order. Halted when one is missing, repeated, or does not follow the last."""
         previous: Page | None = None
-        # Every page takes at least two offsets: itself and its commit marker.
-        async for offset, page in self._pages_from(shard, (1 + _COMMIT_MARKER) * first):
-            if previous is None and page.number < first:
-                continue
+        async for offset, page in self._pages_since(shard, first):
             expected = first if previous is None else previous.number + 1
             place = f"shard {shard}: fork at offset {offset} of the journal: page {page.number}"
             if page.number != expected:
@@ -207,7 +211,27 @@ class KafkaJournal:
             yield page
             previous = page
 
-    async def _pages_from(self, shard: int, offset: int) -> AsyncIterator[tuple[int, Page]]:
+    async def _pages_since(self, shard: int, first: int) -> AsyncGenerator[tuple[int, Page]]:
+        """Every committed page of this number or a higher one, each with its offset.
+
+        A page takes two offsets, itself and its commit marker; where a broker was killed one can stand before
+        the marker of the last. So pages are read from further back until one is not later than the first.
+        """
+        begin, step = (1 + _COMMIT_MARKER) * first, 1 + _COMMIT_MARKER
+        while True:
+            is_early = begin == 0
+            async with aclosing(self._pages_from(shard, begin)) as pages:
+                async for offset, page in pages:
+                    is_early = is_early or page.number <= first
+                    if not is_early:
+                        break
+                    if page.number >= first:
+                        yield offset, page
+            if is_early:
+                return
+            begin, step = max(0, begin - step), 4 * step
+
+    async def _pages_from(self, shard: int, offset: int) -> AsyncGenerator[tuple[int, Page]]:
         """Every committed page, each with its offset, from one of the journal to its end as of now."""
         journal = self._at(JOURNAL, shard)
         reader = Reader(self._cluster)

@@ -11,7 +11,8 @@ from aiokafka import TopicPartition
 
 import test_journal as port
 from broker import kafka_broker
-from ledger.pages import PublishedOutput
+from ledger.pages import PublishedOutput, encode_page
+from processors.compression import compress
 from processors.journal import Halted, Journal, LogUnavailable
 from processors.kafka.cluster import Cluster
 from processors.kafka.journal import KafkaJournal
@@ -147,6 +148,35 @@ async def test_a_page_written_by_somebody_else_in_between_halts_the_writer(
         await stranger.send_and_wait(outside.cluster.topic("journal"), b"a page?", b"2", shard)
     with pytest.raises(Halted, match="somebody else has written"):
         await log.commit(epoch, page_after(last), [OUTPUT])
+
+
+async def test_a_page_that_stands_before_its_place_makes_the_writer_look_again(
+    log: Journal, shard: int
+) -> None:
+    epoch, last = await written(log, shard, 1)
+    log._next_offset += 1  # type: ignore[attr-defined]
+    with pytest.raises(LogUnavailable, match="the page before it had not ended"):
+        await log.commit(epoch, page_after(last), [OUTPUT])
+    tail = await log.acquire(shard)
+    assert tail.page is not None
+    await log.commit(tail.epoch, page_after(tail.page), [OUTPUT])
+    assert [page.number async for page in log.pages(shard)] == [0, 1, 2, 3]
+
+
+async def test_pages_that_stand_closer_than_they_should_are_found_from_any_of_them_on(
+    outside: KafkaLog, log: Journal, shard: int
+) -> None:
+    _, last = await written(log, shard, 1)
+    pages = [last]
+    async with outside.cluster.producer() as closer:  # without a transaction, and so without its marker
+        for _ in range(9):
+            pages.append(page_after(pages[-1]))
+            record = compress(encode_page(pages[-1]))
+            await closer.send_and_wait(outside.cluster.topic("journal"), record, b"page", shard)
+    for first in range(11):
+        found = [page.number async for page in log.pages(shard, first)]
+        assert found == list(range(first, 11))
+    assert [page.number async for page in log.pages(shard, 11)] == []
 
 
 async def test_a_record_that_is_no_page_halts_and_names_its_offset(
