@@ -157,8 +157,8 @@ class Book:
         return any(positions[pool] >= much for pool in pools)
 
     def is_large(self) -> bool:
-        """Whether the compiled kernel is worth its loading."""
-        return len(self.pools) >= self.compiles_from
+        """Whether the compiled kernel is worth its loading; it knows of no venue without an instrument."""
+        return len(self.pools) >= self.compiles_from and bool(self.positions.holders)
 
     def open_account(self, name: str) -> int:
         """A new account with its pool."""

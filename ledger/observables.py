@@ -112,14 +112,19 @@ def _with_open_orders(looked: Looked) -> Sequence[Room]:
 
 
 def _until_liquidation_moves(looked: Looked) -> Sequence[Room]:
-    """An open one is cancelled at the target ratio. One that waits for a fresh price is looked at always."""
+    """An open one is cancelled at the target ratio. One that waits for a fresh price is looked at always.
+
+    So is one that stands at the target already: it went on because its fee was still to be paid.
+    """
     episode = looked.state.episodes.get(looked.pool)
     if episode is None:
         is_waiting = looked.state.book.pools.band[looked.pool] == LIQUIDATION and not looked.is_idle
         return _NONE_AT_ALL if is_waiting else ()
-    if looked.state.book.is_flat(looked.pool) or episode.is_done():
+    target = looked.state.rules.target_ratio
+    is_at_target = looked.equity * RATE_SCALE >= looked.requirement * target
+    if is_at_target or episode.is_done() or looked.state.book.is_flat(looked.pool):
         return _NONE_AT_ALL
-    return (_room_to_ratio(looked, looked.state.rules.target_ratio),)
+    return (_room_to_ratio(looked, target),)
 
 
 def _while_there_is_a_requirement(looked: Looked) -> Sequence[Room]:

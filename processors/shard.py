@@ -285,7 +285,7 @@ class Shard:
         Beside the loop: where the compiled code was never used it is compiled first, and others wait for us.
         """
         pools = self.state.book.awake()
-        if len(pools) >= self._options.arms_from:
+        if len(pools) >= self._options.arms_from and self.state.book.positions.holders:
             from ledger.at_scale.index import settle_silent  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
 
             await asyncio.to_thread(settle_silent, self.state, pools)

@@ -283,6 +283,13 @@ def test_a_large_set_of_pools_goes_through_the_kernel() -> None:
     assert book.compiled_rules is not None
 
 
+def test_a_book_without_an_instrument_is_left_to_the_plain_code() -> None:
+    world = World(parameters(instruments=[], model=model(correlation=[])))
+    world.deposit("ann", "1")
+    world.state.book.compiles_from = 0
+    assert not world.state.book.compiles([0, 0])
+
+
 def test_so_does_a_single_pool_that_holds_much() -> None:
     state = random_book(Random(1), random_rules(Random(1), "netting"), 50)
     book = state.book

@@ -476,6 +476,36 @@ def test_an_order_on_what_has_no_price_yet_makes_every_tick_concern_its_pool(com
     assert concerned(world, "BTC-PERP", 1_000_000) == [0]
 
 
+@COMPILED
+def test_a_liquidation_that_went_on_for_its_fee_is_cancelled_by_the_next_tick(compiled: bool) -> None:
+    """At the target ratio, but for a fee that was not paid yet: whoever looks again cancels it."""
+    twins = Twins(compiled=compiled)
+    partial = {"mode": "partial", "fee_rate": "0.005", "target_ratio": "1.3", "step": "0.2"}
+    one = instrument("A-PERP", 2, 2, "0:0.01")
+    twins.tell(parameters(instruments=[one], publish_tolerance="1000", liquidation=partial))
+
+    def say(number: int, kind: str, **fields: str) -> list[Output]:
+        return twins.tell({"type": kind, "event_id": f"e{number}", "ts": START, **fields})
+
+    def trade(number: int, side: str, quantity: str, price: str, **more: str) -> list[Output]:
+        fill = {"side": side, "quantity": quantity, "price": price, "fee": "0"}
+        return say(number, "trade_executed", account_id="ann", symbol="A-PERP", **fill, **more)
+
+    say(1, "mark_price", symbol="A-PERP", price="100")
+    say(2, "deposit_received", account_id="ann", asset="USDT", amount="11")
+    trade(3, "buy", "10", "100")
+    [triggered] = kinds(say(4, "mark_price", symbol="A-PERP", price="99.95"), "liquidation_triggered")
+    sold = triggered["orders"][0]["quantity"]
+    said = trade(5, "sell", sold, "100.15", liquidation_id=triggered["liquidation_id"])
+    assert kinds(said, "liquidation_continued")
+    assert kinds(say(6, "mark_price", symbol="A-PERP", price="99.96"), "liquidation_cancelled")
+    twins.compare_states()
+
+
+def kinds(said: list[Output], kind: str) -> list[Output]:
+    return [output for output in said if output["type"] == kind]
+
+
 def test_without_the_index_every_tick_concerns_every_holder() -> None:
     world = quiet_world()
     world.state.book.is_indexed = False

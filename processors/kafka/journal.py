@@ -178,17 +178,12 @@ class KafkaJournal:
         if offset < 0:
             # A send that was tried again and had arrived the first time: the broker no longer says where.
             raise LogUnavailable(f"shard {page.shard}: where page {page.number} stands is not known")
-        if offset < self._next_offset:
-            # Seen where a broker was killed: the page stands before the commit marker of the one before it.
-            # Whether all is there that was committed, the next recovery reads.
+        if offset != self._next_offset:
+            # A stranger has written, or a broker was killed, and came back with a marker more or less. Which
+            # of them, the next recovery sees: it reads whether every page is there, and nothing else.
             raise LogUnavailable(
-                f"shard {page.shard}: page {page.number} stands at offset {offset} of the journal, where the "
-                f"page before it had not ended"
-            )
-        if offset > self._next_offset:
-            raise Halted(
                 f"shard {page.shard}: page {page.number} stands at offset {offset} of the journal and not at "
-                f"{self._next_offset}: somebody else has written"
+                f"{self._next_offset}: the journal is read again"
             )
         self._tail, self._next_offset = page, offset + 1 + _COMMIT_MARKER
 
