@@ -95,7 +95,7 @@ def test_a_page_by_somebody_else_halts_the_shard_that_is_at_work(venue: Venue) -
     venue.feed(trading(12, 700)[601:])
     said = halted(worker)
     assert "the journal is read again" in said
-    assert "shard 0: fork at offset" in said
+    assert "halted: shard 0: page" in said
 
 
 def test_a_page_that_does_not_do_again_what_it_did_halts_the_shard(venue: Venue) -> None:
