@@ -236,7 +236,7 @@ class Shard:
         try:
             reached = await self._redo_all(following, tail, arming)
         finally:
-            arming.cancel()
+            arming.cancel()  # where reading failed: its thread goes on, with a state that nobody has any more
             await asyncio.gather(arming, return_exceptions=True)
         if reached != tail.hash:
             raise Halted(
