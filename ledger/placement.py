@@ -56,7 +56,7 @@ def _columns(book: Book, market: Market) -> list[Column]:
     columns += book.pools.columns().values()
     for holdings in _watched(book):
         table = holdings.table
-        columns += [holdings.first, holdings.next, holdings.item, holdings.slot, holdings.held]
+        columns += [holdings.first, holdings.next, holdings.item, holdings.slot]
         columns += [holdings.asked, table.begin, table.bottom, table.top]
         columns += holdings.amounts.values()
     return columns

@@ -36,6 +36,7 @@ class PageLimits:
     wait_ms: int = 5
 
 
+# The event of an accepted line, or why it cannot be read any more; None in a line of a refusal.
 ReadLine = Event | Refusal | None
 
 
@@ -148,7 +149,7 @@ class Replayed(NamedTuple):
 
 
 def read_lines(page: Page) -> Iterator[ReadLine]:
-    """What stands in each line of a page: its event, None in one of a refusal; why it cannot be read."""
+    """What stands in each line of a page, in its order; nothing in the genesis."""
     return map(_read, page.lines if page.number else ())
 
 

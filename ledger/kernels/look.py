@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ledger.book import MODES, NO_REGIME
 from ledger.kernels.collateral import value_collateral
 from ledger.kernels.compiling import Ints, compiled, compiled_to_let_go
 from ledger.kernels.figures import round_figures
@@ -18,8 +19,7 @@ from ledger.kernels.regimes import GROSS
 from ledger.kernels.state import KernelState, PoolColumns, Room
 from ledger.kernels.triggers import settle_pools
 
-_PORTFOLIO: Final = 1
-_NO_REGIME: Final = -1
+_PORTFOLIO: Final = MODES.index("portfolio")
 
 
 @compiled
@@ -96,7 +96,7 @@ def give_intervals(pools: Ints, state: KernelState) -> int:
     for place in range(len(pools)):
         if silent[place]:
             # As a look does of whoever is not to be told of regimes; of the others none is silent here.
-            regimes[pools[place]] = _NO_REGIME
+            regimes[pools[place]] = NO_REGIME
         else:
             left[count] = place
             count += 1

@@ -214,15 +214,15 @@ class KafkaJournal:
         """
         begin, step = (1 + _COMMIT_MARKER) * first, 1 + _COMMIT_MARKER
         while True:
-            is_early = begin == 0
+            reaches_back = begin == 0
             async with aclosing(self._pages_from(shard, begin)) as pages:
                 async for offset, page in pages:
-                    is_early = is_early or page.number <= first
-                    if not is_early:
+                    reaches_back = reaches_back or page.number <= first
+                    if not reaches_back:
                         break
                     if page.number >= first:
                         yield offset, page
-            if is_early:
+            if reaches_back:
                 return
             begin, step = max(0, begin - step), 4 * step
 
