@@ -18,7 +18,7 @@ from ledger.look import Look
 from ledger.rulebook import RATE_SCALE
 from ledger.state import State
 from ledger.stops import trigger_stops
-from ledger.triggers import is_compiled, settle, settle_together, speaking
+from ledger.triggers import is_compiled, settle, settle_published, settle_together, speaking
 from ledger.valuation import Figures, ratio_of
 from schemas.outputs import LedgerOutput, MarginBandChanged, MarginRequirementComputed
 from schemas.units import RATIO_PRECISION, REQUIREMENT_PRECISION, SETTLEMENT_PRECISION, ExactDecimal
@@ -27,6 +27,11 @@ from schemas.units import RATIO_PRECISION, REQUIREMENT_PRECISION, SETTLEMENT_PRE
 def examine(state: State, pools: Iterable[int], cause: Cause, *, publish: bool = False) -> list[LedgerOutput]:
     """Outputs for each pool, in their order. With `publish` its requirement in any case."""
     pools = state.book.in_order(pools, state.rules)
+    if publish and len(pools) == 1:
+        figures = settle_published(state, pools[0])
+        if figures is not None:
+            look = Look(pools[0], figures, holds_stale(state, pools[0], cause.ts), cause)
+            return [_requirement_computed(state, look, state.book.pools.band[look.pool])]
     outputs: list[LedgerOutput] = []
     together = is_compiled(state.book, pools)
     looks = speaking(state, pools, everybody=publish)

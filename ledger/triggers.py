@@ -143,6 +143,25 @@ def settle_together(state: State, pools: Sequence[int]) -> None:
         settle(state, pool, figures)
 
 
+def settle_published(state: State, pool: int) -> Figures | None:
+    """Publish the figures of one pool of a large book, and find its intervals, all at once.
+
+    None when it is not certain that nothing else is to be said of it; then nothing has changed.
+    """
+    if not (state.book.is_indexed and state.book.is_large() and _is_ordinary(state, pool)):
+        return None
+    from ledger.at_scale.index import settle_published  # noqa: PLC0415
+
+    return settle_published(state, pool)
+
+
+def _is_ordinary(state: State, pool: int) -> bool:
+    """Whether nothing but its figures can make the pool worth a word."""
+    account = state.book.pools.account[pool]
+    watched = account in state.stops or account in state.thresholds or pool in state.episodes
+    return not (watched or state.book.orders.of(pool) or state.rules.parameters.regime_alerts)
+
+
 def settle(state: State, pool: int, figures: Figures) -> None:
     """Nothing is left to say of a pool with these figures: find the prices between which that stays so."""
     if not state.book.is_indexed:

@@ -284,11 +284,13 @@ class Shard:
 
         Beside the loop: where the compiled code was never used it is compiled first, and others wait for us.
         """
-        pools = self.state.book.awake()
-        if len(pools) >= self._options.arms_from and self.state.book.positions.holders:
+        book, arms_from = self.state.book, self._options.arms_from
+        pools = book.awake()
+        if len(pools) >= arms_from and book.positions.holders:
             from ledger.at_scale.index import settle_silent  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
 
             await asyncio.to_thread(settle_silent, self.state, pools)
+            book.compiles_from = min(book.compiles_from, arms_from)  # what is loaded now is used from now on
 
     async def _require_same_shards(self) -> None:
         """Accounts belong to shards by their number: with another number they would begin anew elsewhere."""

@@ -53,7 +53,7 @@ def as_figures(
     """What the kernel found of pools; what it left is found by the plain code."""
     mode, account = book.accounts.mode, book.pools.account
     return [
-        _figures(figures, rules)
+        figures_from(figures, rules)
         if fits
         else evaluate_as(book, market, rules, pool, MODES[mode[account[pool]]])
         for pool, fits, *figures in zip(pools, *(column.tolist() for column in found), strict=True)
@@ -83,7 +83,8 @@ def batches(book: Book, market: Market, rules: Rulebook, pools: NDArray[np.int64
         start += count
 
 
-def _figures(figures: Sequence[int], rules: Rulebook) -> Figures:
-    equity, gross, net, requirement, regime = figures
+def figures_from(found: Sequence[int], rules: Rulebook) -> Figures:
+    """What the kernel found of one pool, in the order of `Evaluated`."""
+    equity, gross, net, requirement, regime = found
     initial = multiply_requirement(requirement, rules.initial_multiplier, RATE_SCALE)
     return Figures(equity, gross, net, requirement, initial, REGIMES[regime])

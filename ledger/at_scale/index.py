@@ -8,19 +8,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ledger.at_scale.columns import compiled_state
-from ledger.at_scale.evaluation import Batch, as_figures, batches
-from ledger.kernels.look import give_intervals, settle_many_ordinary, settle_ordinary
+from ledger.at_scale.evaluation import Batch, as_figures, batches, figures_from
+from ledger.book import Book
+from ledger.kernels.look import give_intervals, publish_one, settle_many_ordinary, settle_ordinary
 from ledger.state import State
 from ledger.valuation import Figures
 
 
 def settle_silent(state: State, pools: Sequence[int] | NDArray[np.int64]) -> list[tuple[int, Figures]]:
     """Give the pools that have nothing to say their intervals; the others in the same order, with figures."""
-    book, numbers = state.book, np.asarray(pools, dtype=np.int64)
-    for holdings in (book.positions, book.orders.standing, book.balances):
-        holdings.cover_all()
+    numbers = np.asarray(pools, dtype=np.int64)
+    _cover_all(state.book)
     settle = _settle_ordinary if _is_ordinary(state) else _settle
     return [each for batch, left in settle(state, numbers) for each in _left(state, batch, left)]
+
+
+def settle_published(state: State, pool: int) -> Figures | None:
+    """As `ledger.triggers.settle_published`, of a pool of which nothing is watched but its figures."""
+    _cover_all(state.book)
+    compiled = compiled_state(state.book, state.market, state.rules)
+    is_done, *found = publish_one(pool, compiled.state, compiled.rules.terms)
+    return figures_from(found, state.rules) if is_done else None
+
+
+def _cover_all(book: Book) -> None:
+    for holdings in (book.positions, book.orders.standing, book.balances):
+        holdings.cover_all()
 
 
 def _is_ordinary(state: State) -> bool:

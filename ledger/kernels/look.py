@@ -11,7 +11,7 @@ from typing import Final
 
 from ledger.book import MODES, NO_REGIME
 from ledger.kernels.collateral import value_collateral
-from ledger.kernels.compiling import Ints, compiled, compiled_to_let_go
+from ledger.kernels.compiling import ELSEWHERE, Ints, compiled, compiled_to_let_go
 from ledger.kernels.figures import round_figures
 from ledger.kernels.models import Terms, require
 from ledger.kernels.positions import find_rows, value_positions
@@ -119,6 +119,28 @@ def settle_ordinary(pools: Ints, state: KernelState, terms: Terms | None) -> tup
             return start, count, left
         start += count
     return start, 0, 0
+
+
+@compiled
+def publish_one(pool: int, state: KernelState, terms: Terms | None) -> tuple[bool, int, int, int, int, int]:
+    """Publish the figures of an ordinary pool that stays in its band, and give it its intervals.
+
+    Whether that was done, else nothing has changed; and (only then) equity, gross, net, requirement, regime.
+    """
+    room, watched = state.room, state.watched
+    one, found = room.one, room.figures
+    one[0] = pool
+    value_pools(one, state, terms)
+    round_pools(1, state)
+    equity, requirement = watched.equity[pool], watched.requirement[pool]
+    done = found.fits[0] and min(equity, requirement) != ELSEWHERE
+    if done:
+        watched.equity[pool], watched.requirement[pool] = found.equity[0], found.requirement[0]
+        room.silent[0], room.liquidating[0] = True, False
+        done = give_intervals(one, state) == 0
+        if not done:
+            watched.equity[pool], watched.requirement[pool] = equity, requirement
+    return done, found.equity[0], found.gross[0], found.net[0], found.requirement[0], int(found.regime[0])
 
 
 @compiled_to_let_go

@@ -43,6 +43,7 @@ class Room(NamedTuple):
     liquidating: Flags  # a liquidation is open, and not all of it done
     silent: Flags  # which may be, and then which are
     left: Ints  # the places of those that are not
+    one: Ints  # a batch of one pool
     stakes: Stakes  # of one pool after the other
 
 
@@ -115,5 +116,6 @@ def new_room(places: int, positions: int, stakes: int) -> Room:
         liquidating=np.empty(places, np.bool_),
         silent=np.empty(places, np.bool_),
         left=np.empty(places, np.int64),
+        one=np.empty(1, np.int64),
         stakes=new_stakes(stakes),
     )
