@@ -27,11 +27,9 @@ from schemas.units import RATIO_PRECISION, REQUIREMENT_PRECISION, SETTLEMENT_PRE
 def examine(state: State, pools: Iterable[int], cause: Cause, *, publish: bool = False) -> list[LedgerOutput]:
     """Outputs for each pool, in their order. With `publish` its requirement in any case."""
     pools = state.book.in_order(pools, state.rules)
-    if publish and len(pools) == 1:
-        figures = settle_published(state, pools[0])
-        if figures is not None:
-            look = Look(pools[0], figures, holds_stale(state, pools[0], cause.ts), cause)
-            return [_requirement_computed(state, look, state.book.pools.band[look.pool])]
+    if publish and len(pools) == 1 and (settled := settle_published(state, pools[0])) is not None:
+        look = _look(state, pools[0], settled, cause)
+        return [_requirement_computed(state, look, state.book.pools.band[look.pool])]
     outputs: list[LedgerOutput] = []
     together = is_compiled(state.book, pools)
     looks = speaking(state, pools, everybody=publish)
@@ -47,7 +45,7 @@ def _examine_pool(
 ) -> list[LedgerOutput]:
     """With `settles` the pool has new intervals afterwards; else it is for the caller to give them."""
     said = list(trigger_stops(state, pool, cause))
-    look = Look(pool, figures, holds_stale(state, pool, cause.ts), cause)
+    look = _look(state, pool, figures, cause)
     pools = state.book.pools
     before = pools.band[pool]
     band = next_band(before, figures.equity, figures.requirement, state.rules.bands)
@@ -66,6 +64,10 @@ def _examine_pool(
     if settles:  # to look again would say nothing new, so all that is to be said has been
         settle(state, pool, figures)
     return said
+
+
+def _look(state: State, pool: int, figures: Figures, cause: Cause) -> Look:
+    return Look(pool, figures, holds_stale(state, pool, cause.ts), cause)
 
 
 def _has_moved(state: State, pool: int, figures: Figures) -> bool:

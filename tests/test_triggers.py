@@ -41,6 +41,7 @@ from worlds import (
 MODELS = {"netting": model(), **OTHER_MODELS}
 ALL_COUNTS: dict[str, Any] = {"cross_collateral": "all"}
 ALERTS = {"regime_alerts": True}
+PARTIAL = {"mode": "partial", "fee_rate": "0.005", "target_ratio": "1.3", "step": "0.2"}
 NEVER_MOVED = "100000"  # a tolerance within which everything lies: only bands and alerts remain
 
 
@@ -76,6 +77,18 @@ def test_so_do_long_histories_with_liquidations(compiled: bool, kind: str, liqui
         twins, history = Twins(compiled=compiled), random_history(seed, 600)
         rules = parameters(model=MODELS[kind], publish_tolerance=("0.01", NEVER_MOVED)[seed % 2])
         twins.tell_all([rules, *history[1:]], liquidator)
+
+
+@COMPILED_AND_KIND
+@pytest.mark.parametrize("better", [-10, 0, 2, 10])
+def test_so_do_long_histories_with_partial_liquidations(compiled: bool, kind: str, better: int) -> None:
+    """Closed in full, at prices better and worse than the mark."""
+    for seed in range(4):
+        twins, history = Twins(compiled=compiled), random_history(seed, 600)
+        tolerance = ("0.01", NEVER_MOVED)[seed % 2]
+        rules = parameters(model=MODELS[kind], publish_tolerance=tolerance, liquidation=PARTIAL)
+        said = twins.tell_all([rules, *history[1:]], 100, better)
+        assert kinds(said, "liquidation_triggered")
 
 
 # ---------- every tick a small one
@@ -480,9 +493,8 @@ def test_an_order_on_what_has_no_price_yet_makes_every_tick_concern_its_pool(com
 def test_a_liquidation_that_went_on_for_its_fee_is_cancelled_by_the_next_tick(compiled: bool) -> None:
     """At the target ratio, but for a fee that was not paid yet: whoever looks again cancels it."""
     twins = Twins(compiled=compiled)
-    partial = {"mode": "partial", "fee_rate": "0.005", "target_ratio": "1.3", "step": "0.2"}
     one = instrument("A-PERP", 2, 2, "0:0.01")
-    twins.tell(parameters(instruments=[one], publish_tolerance="1000", liquidation=partial))
+    twins.tell(parameters(instruments=[one], publish_tolerance="1000", liquidation=PARTIAL))
 
     def say(number: int, kind: str, **fields: str) -> list[Output]:
         return twins.tell({"type": kind, "event_id": f"e{number}", "ts": START, **fields})

@@ -33,15 +33,18 @@ class Twins:
             self.compared += len(self._holders(event))
         return said
 
-    def tell_all(self, events: Iterable[Event], liquidator: int = 0) -> list[Output]:
-        """One after the other, with trades that close this percentage of every order of a liquidation."""
+    def tell_all(self, events: Iterable[Event], liquidator: int = 0, better: int = 0) -> list[Output]:
+        """One after the other, with trades that close this percentage of every order of a liquidation.
+
+        So many per mille better than the mark.
+        """
         outputs: list[Output] = []
         for event in events:
             said = self.tell(event)
             outputs += said
             waiting = orders_to_close(said) if liquidator else []
             while waiting:
-                for trade in closing_trades(waiting.pop(0), liquidator):
+                for trade in closing_trades(waiting.pop(0), liquidator, better):
                     said = self.tell(trade)
                     outputs += said
                     waiting += orders_to_close(said)

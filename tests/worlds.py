@@ -499,8 +499,11 @@ def orders_to_close(outputs: Iterable[Output]) -> list[Output]:
     return [output for output in outputs if "orders" in output]
 
 
-def closing_trades(triggered: Output, share: int = 100) -> list[Event]:
-    """Trades that close this percentage of each order of a liquidation, at the mark."""
+def closing_trades(triggered: Output, share: int = 100, better: int = 0) -> list[Event]:
+    """Trades that close this percentage of each order of a liquidation.
+
+    At the mark, or so many per mille better for the account (as far as the mark's own decimals go).
+    """
     return [
         {
             "type": "trade_executed",
@@ -512,12 +515,17 @@ def closing_trades(triggered: Output, share: int = 100) -> list[Event]:
             "symbol": order["symbol"],
             "side": order["side"],
             "quantity": _share(order["quantity"], share, 0 if order["symbol"] == "DOGE-PERP" else 3),
-            "price": order["mark"],
+            "price": _better(order["mark"], better if order["side"] == "sell" else -better),
             "fee": "0",
             "liquidation_id": triggered["liquidation_id"],
         }
         for order in triggered["orders"]
     ]
+
+
+def _better(mark: str, per_mille: int) -> str:
+    whole, _, fraction = mark.partition(".")
+    return _decimal(int(whole + fraction) * (1000 + per_mille) // 1000, len(fraction))
 
 
 def _share(quantity: str, share: int, places: int) -> str:
