@@ -30,10 +30,12 @@ from worlds import (
     Event,
     Output,
     World,
+    closing_trades,
     histories,
     instrument,
     model,
     of_type,
+    orders_to_close,
     parameters,
     random_history,
 )
@@ -80,15 +82,43 @@ def test_so_do_long_histories_with_liquidations(compiled: bool, kind: str, liqui
 
 
 @COMPILED_AND_KIND
-@pytest.mark.parametrize("better", [-10, 0, 2, 10])
-def test_so_do_long_histories_with_partial_liquidations(compiled: bool, kind: str, better: int) -> None:
-    """Closed in full, at prices better and worse than the mark."""
-    for seed in range(4):
-        twins, history = Twins(compiled=compiled), random_history(seed, 600)
-        tolerance = ("0.01", NEVER_MOVED)[seed % 2]
-        rules = parameters(model=MODELS[kind], publish_tolerance=tolerance, liquidation=PARTIAL)
-        said = twins.tell_all([rules, *history[1:]], 100, better)
-        assert kinds(said, "liquidation_triggered")
+@pytest.mark.parametrize("better", [-2, 2])
+def test_so_do_long_histories_whose_liquidations_are_filled_beside_the_mark(
+    compiled: bool, kind: str, better: int
+) -> None:
+    twins, history = Twins(compiled=compiled), random_history(1, 600)
+    rules = parameters(model=MODELS[kind], publish_tolerance=NEVER_MOVED, liquidation=PARTIAL)
+    said = twins.tell_all([rules, *history[1:]], 100, better)
+    assert kinds(said, "liquidation_triggered")
+
+
+@COMPILED
+def test_so_do_partial_liquidations_of_which_some_orders_wait(compiled: bool) -> None:
+    continued = 0
+    for seed in range(100):
+        dice, twins, price = Random(seed), leveraged(compiled), 10_000
+        for number in range(20):
+            price += dice.randint(-12, 8)
+            said = twins.tell(priced("A", price, number))
+            while (waiting := orders_to_close(said)) and dice.random() < 0.6:
+                trades = closing_trades(waiting[0], dice.choice((50, 100)), dice.randint(-5, 5))
+                said = [output for trade in trades for output in twins.tell(trade)]
+                continued += len(kinds(said, "liquidation_continued"))
+        twins.compare_states()
+    assert continued
+
+
+def leveraged(compiled: bool) -> Twins:
+    """One account just above liquidation, which would be partial: 10 bought at 100 with 11."""
+    twins = Twins(compiled=compiled)
+    one = instrument("A-PERP", 2, 2, "0:0.01")
+    twins.tell(parameters(instruments=[one], publish_tolerance=NEVER_MOVED, liquidation=PARTIAL))
+    twins.tell(priced("A", 10_000, "open"))
+    say = partial(named, twins, count())
+    say("deposit_received", account_id="ann", asset="USDT", amount="11")
+    fill = {"side": "buy", "quantity": "10", "price": "100", "fee": "0"}
+    say("trade_executed", account_id="ann", symbol="A-PERP", **fill)
+    return twins
 
 
 # ---------- every tick a small one
