@@ -364,8 +364,8 @@ def _imbalances(book: Book, rules: Rulebook, balances: list[int], sizes: list[in
     totals: defaultdict[str, int] = defaultdict(int)
     for (_, name), amount in book.house.items():
         totals[name] += amount
-    for collateral, amount in zip(rules.collateral, balances, strict=True):
-        totals[collateral.asset] += amount
-    for contract, lots in zip(rules.contracts, sizes, strict=True):
-        totals[contract.symbol] += lots
+    for asset, amount in enumerate(balances):
+        totals[rules.collateral[asset].asset] += amount
+    for contract, lots in enumerate(sizes):
+        totals[rules.contracts[contract].symbol] += lots
     return {name: total for name, total in totals.items() if total}

@@ -45,6 +45,7 @@ from schemas.events import (
     MarkPrice,
     OrderClosed,
     OrderOpened,
+    PriceEvent,
     RiskDisclosureAccepted,
     SecurityCompleted,
     StopLossCancelled,
@@ -65,18 +66,24 @@ def apply(state: State, event: Event, version: int = ENGINE_VERSION) -> list[Led
     With `version` as an earlier engine did, to verify what it wrote.
     """
     cause = Cause(event.event_id, event.ts)
+    if isinstance(event, PRICE_EVENTS):
+        return _set_price(state, event, cause)
     if isinstance(event, RiskParametersPublished):
         return _adopt_parameters(state, event, cause)
     if isinstance(event, CorrelationsPublished):
         return _adopt_correlations(state, event, cause)
-    if isinstance(event, PRICE_EVENTS):
-        priced = _PRICES[type(event)](state, event, cause)
-        state.market.tell_time(event.ts)
-        return [*priced.said, *notice_stale(state, cause), *examine(state, priced.pools, cause)]
     return _apply_to_account(state, event, cause, version)
 
 
 # --- broadcast events -----------------------------------------------------------------------------
+
+
+def _set_price(state: State, event: PriceEvent, cause: Cause) -> list[LedgerOutput]:
+    priced = _PRICES[type(event)](state, event, cause)
+    state.market.tell_time(event.ts)
+    said = [*priced.said, *notice_stale(state, cause)]
+    # Most prices concern nobody.
+    return said + examine(state, priced.pools, cause) if priced.pools else said
 
 
 def _adopt_parameters(state: State, event: RiskParametersPublished, cause: Cause) -> list[LedgerOutput]:

@@ -174,8 +174,8 @@ class Holdings:
     def _link(self, row: int, pool: int, rank: Sequence[int]) -> None:
         place = rank[self.item[row]]
         before = NONE
-        for other in self.rows(pool):
-            if rank[self.item[other]] > place:
+        for other in self.rows_of(pool):
+            if rank[self.item.view[other]] > place:
                 break
             before = other
         if before == NONE:

@@ -28,14 +28,16 @@ class Placement:
 
     def is_that_of(self, book: Book, market: Market) -> bool:
         """Whether the same columns of the same book and market are there still."""
-        for owner, now in zip(self._owners, _owners(book, market), strict=True):
-            if owner is not now:
+        # By place: compiled code goes through two lists by way of tuples, which takes eight times as long.
+        owners = _owners(book, market)
+        for place, owner in enumerate(self._owners):
+            if owner is not owners[place]:
                 return False
-        for column, array in zip(self._columns, self._arrays, strict=True):
-            if column.array is not array:
+        for place, column in enumerate(self._columns):
+            if column.array is not self._arrays[place]:
                 return False
         # All arrays of a table move at once.
-        return all(table.lower is lower for table, lower in zip(self._tables, self._ends, strict=True))
+        return all(table.lower is self._ends[place] for place, table in enumerate(self._tables))
 
 
 def _watched(book: Book) -> list[Holdings]:

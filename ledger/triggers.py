@@ -223,8 +223,8 @@ def _mark_stakes(looked: Looked, holdings: Holdings, rows: list[int], sizes: dic
         rates.append(terms.curve.rate_at(notional * (1.0 + FARTHEST_MOVE)))
     slopes = state.rules.model_of(state.mode_of(looked.pool)).slopes(items, rates)
     return [
-        Stake(holdings, row, item, price, notional, slope)
-        for row, item, price, notional, slope in zip(rows, items, prices, notionals, slopes, strict=True)
+        Stake(holdings, rows[place], item, prices[place], notionals[place], slopes[place])
+        for place, item in enumerate(items)
     ]
 
 

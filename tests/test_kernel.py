@@ -314,7 +314,8 @@ from random_books import random_book, random_rules
 state = random_book(Random(1), random_rules(Random(1), "spread"), {len(state.book.pools)})
 state.book.accounts.mode.array[:] = 1
 evaluate_many(state.book, state.market, state.rules, list(range(5)))
-print([signature[-1].instance_class.__name__ for signature in value_pools.signatures])
+models = [signature[-1].field_dict["terms"] for signature in value_pools.signatures]
+print([model.instance_class.__name__ for model in models])
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "['SpreadTerms']"

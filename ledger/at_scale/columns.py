@@ -51,6 +51,7 @@ def _kernel_state(book: Book, market: Market, compiled: KernelRules) -> KernelSt
         compiled.haircuts,
         compiled.slopes,
         compiled.rules.cross_counts_all,
+        compiled.terms,
         compiled.room,
     )
 

@@ -74,7 +74,7 @@ def batches(book: Book, market: Market, rules: Rulebook, pools: NDArray[np.int64
     """Evaluate pools, so many at a time as there is room for; each batch is gone when the next one comes."""
     compiled, start = compiled_state(book, market, rules), 0
     while start < len(pools):
-        count = value_pools(pools[start:], compiled.state, compiled.rules.terms)
+        count = value_pools(pools[start:], compiled.state)
         chosen = pools[start : start + count]
         if book.orders.by_pool:
             require_orders(book, market, chosen, compiled.rules)

@@ -27,7 +27,7 @@ def settle_published(state: State, pool: int) -> Figures | None:
     """As `ledger.triggers.settle_published`, of a pool of which nothing is watched but its figures."""
     _cover_all(state.book)
     compiled = compiled_state(state.book, state.market, state.rules)
-    is_done, *found = publish_one(pool, compiled.state, compiled.rules.terms)
+    is_done, *found = publish_one(pool, compiled.state)
     return figures_from(found, state.rules) if is_done else None
 
 
@@ -47,7 +47,7 @@ def _settle_ordinary(state: State, pools: NDArray[np.int64]) -> Iterator[tuple[B
     compiled, done = compiled_state(state.book, state.market, state.rules), 0
     settle = settle_ordinary if len(pools) <= len(compiled.rules.room.silent) else settle_many_ordinary
     while done < len(pools):
-        start, count, left = settle(pools[done:], compiled.state, compiled.rules.terms)
+        start, count, left = settle(pools[done:], compiled.state)
         begin, done = done + start, done + start + count
         if not left:
             return

@@ -13,7 +13,7 @@ from ledger.book import MODES, NO_REGIME
 from ledger.kernels.collateral import value_collateral
 from ledger.kernels.compiling import ELSEWHERE, Ints, compiled, compiled_to_let_go
 from ledger.kernels.figures import round_figures
-from ledger.kernels.models import Terms, require
+from ledger.kernels.models import require
 from ledger.kernels.positions import find_rows, value_positions
 from ledger.kernels.regimes import GROSS
 from ledger.kernels.state import KernelState, PoolColumns, Room
@@ -23,7 +23,7 @@ _PORTFOLIO: Final = MODES.index("portfolio")
 
 
 @compiled
-def value_pools(pools: Ints, state: KernelState, terms: Terms | None) -> int:
+def value_pools(pools: Ints, state: KernelState) -> int:
     """How many of the pools, from the first on, there is room for; and these, but for their open orders."""
     room = state.room
     count = int(value_positions(pools, state.held, state.curves, room.exposures, room.unrealised))
@@ -31,7 +31,7 @@ def value_pools(pools: Ints, state: KernelState, terms: Terms | None) -> int:
     _tell_modes(chosen, state.pools, state.cross_counts_all, room)
     value_collateral(chosen, room.counts_all, state.balances, state.haircuts, room.exposures, room.worth)
     _begin_with_gross(count, room)
-    require(count, room.exposures, room.asked, terms)
+    require(count, room.exposures, room.asked, state.terms)
     return count
 
 
@@ -104,14 +104,14 @@ def give_intervals(pools: Ints, state: KernelState) -> int:
 
 
 @compiled
-def settle_ordinary(pools: Ints, state: KernelState, terms: Terms | None) -> tuple[int, int, int]:
+def settle_ordinary(pools: Ints, state: KernelState) -> tuple[int, int, int]:
     """All steps, batch after batch, as long as all of a batch is silent, in a book of ordinary pools.
 
     Where the batch begins of which some are left (at the end if none are), how many it has and are left.
     """
     room, start = state.room, 0
     while start < len(pools):
-        count = value_pools(pools[start:], state, terms)
+        count = value_pools(pools[start:], state)
         round_pools(count, state)
         room.silent[:count], room.liquidating[:count] = True, False
         left = give_intervals(pools[start : start + count], state)
@@ -122,7 +122,7 @@ def settle_ordinary(pools: Ints, state: KernelState, terms: Terms | None) -> tup
 
 
 @compiled
-def publish_one(pool: int, state: KernelState, terms: Terms | None) -> tuple[bool, int, int, int, int, int]:
+def publish_one(pool: int, state: KernelState) -> tuple[bool, int, int, int, int, int]:
     """Publish the figures of an ordinary pool that stays in its band, and give it its intervals.
 
     Whether that was done, else nothing has changed; and (only then) equity, gross, net, requirement, regime.
@@ -130,7 +130,7 @@ def publish_one(pool: int, state: KernelState, terms: Terms | None) -> tuple[boo
     room, watched = state.room, state.watched
     one, found = room.one, room.figures
     one[0] = pool
-    value_pools(one, state, terms)
+    value_pools(one, state)
     round_pools(1, state)
     equity, requirement = watched.equity[pool], watched.requirement[pool]
     done = found.fits[0] and min(equity, requirement) != ELSEWHERE
@@ -144,7 +144,7 @@ def publish_one(pool: int, state: KernelState, terms: Terms | None) -> tuple[boo
 
 
 @compiled_to_let_go
-def settle_many_ordinary(pools: Ints, state: KernelState, terms: Terms | None) -> tuple[int, int, int]:
+def settle_many_ordinary(pools: Ints, state: KernelState) -> tuple[int, int, int]:
     """The same for more than one batch."""
-    found: tuple[int, int, int] = settle_ordinary(pools, state, terms)
+    found: tuple[int, int, int] = settle_ordinary(pools, state)
     return found

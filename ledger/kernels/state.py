@@ -15,6 +15,7 @@ from numba.experimental import structref
 from ledger.kernels.collateral import BalanceColumns, Haircuts
 from ledger.kernels.compiling import Flags, Ints, compiled
 from ledger.kernels.figures import Evaluated, new_figures
+from ledger.kernels.models import Terms
 from ledger.kernels.orders import StandingColumns
 from ledger.kernels.positions import Curves, Exposures, PositionColumns, new_exposures
 from ledger.kernels.triggers import IntervalColumns, Slopes, Stakes, Watched, new_stakes
@@ -65,6 +66,7 @@ class KernelState(structref.StructRefProxy):
     haircuts: Haircuts
     slopes: Slopes
     cross_counts_all: bool
+    terms: Terms | None  # of the margin model
     room: Room
 
 
@@ -84,6 +86,7 @@ def new_kernel_state(
     haircuts: Haircuts,
     slopes: Slopes,
     cross_counts_all: bool,
+    terms: Terms | None,
     room: Room,
 ) -> KernelState:
     """All of it in one piece."""
@@ -98,6 +101,7 @@ def new_kernel_state(
         haircuts,
         slopes,
         cross_counts_all,
+        terms,
         room,
     )
 

@@ -78,10 +78,10 @@ class Netting:
 
     def _exposures(self, weights: Sequence[float], underlyings: Sequence[int]) -> tuple[float, float]:
         correlated = independent = 0.0
-        for weight, underlying in zip(weights, underlyings, strict=True):
-            row, moved = self.correlation[underlying], 0.0
-            for other, other_underlying in zip(weights, underlyings, strict=True):
-                moved += row[other_underlying] * other
+        for place, weight in enumerate(weights):
+            row, moved = self.correlation[underlyings[place]], 0.0
+            for other_place, other in enumerate(weights):
+                moved += row[underlyings[other_place]] * other
             correlated += weight * moved
             independent += weight * weight
         return correlated, independent

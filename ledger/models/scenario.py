@@ -186,8 +186,8 @@ class Scenario:
         """By underlying, summed exactly."""
         longs: dict[int, int] = {}
         shorts: dict[int, int] = {}
-        for contract, value in zip(exposure.contracts, exposure.values, strict=True):
-            underlying = self.underlyings[contract]
+        for place, value in enumerate(exposure.values):
+            underlying = self.underlyings[exposure.contracts[place]]
             longs[underlying] = longs.get(underlying, 0) + max(value, 0)
             shorts[underlying] = shorts.get(underlying, 0) + max(-value, 0)
         return {underlying: _sides(longs[underlying], shorts[underlying]) for underlying in sorted(longs)}
@@ -210,9 +210,9 @@ class Scenario:
         worst, scan = -1, 0
         for number, shocks in enumerate(group.shocks):
             loss = 0
-            for underlying, shock in zip(group.underlyings, shocks, strict=True):
+            for place, underlying in enumerate(group.underlyings):
                 if underlying in held:
-                    lost = -held[underlying].net * shock
+                    lost = -held[underlying].net * shocks[place]
                     loss += lost * (_RATE if lost > 0 else group.offset)
             if loss > scan:
                 worst, scan = number, loss
