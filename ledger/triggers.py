@@ -122,7 +122,7 @@ def _wake_rows(holdings: Holdings, rows: list[int]) -> None:
 
 def is_compiled(book: Book, pools: Sequence[int]) -> bool:
     """Whether the compiled index is to settle these pools together."""
-    return book.is_indexed and book.compiles(pools)
+    return book.is_indexed and knows_everything() and book.compiles(pools)
 
 
 def speaking(state: State, pools: list[int], *, everybody: bool) -> list[tuple[int, Figures]]:
@@ -148,11 +148,11 @@ def settle_published(state: State, pool: int) -> Figures | None:
 
     None when it is not certain that nothing else is to be said of it; then nothing has changed.
     """
-    if not (state.book.is_indexed and state.book.is_large() and _is_ordinary(state, pool)):
+    if not (_is_in_force(state) and state.book.is_large() and _is_ordinary(state, pool)):
         return None
-    from ledger.at_scale.index import settle_published  # noqa: PLC0415
+    from ledger.at_scale.index import publish_ordinary  # noqa: PLC0415
 
-    return settle_published(state, pool)
+    return publish_ordinary(state, pool)
 
 
 def _is_ordinary(state: State, pool: int) -> bool:

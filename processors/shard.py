@@ -287,9 +287,10 @@ class Shard:
         book, arms_from = self.state.book, self._options.arms_from
         pools = book.awake()
         if len(pools) >= arms_from and book.positions.holders:
-            from ledger.at_scale.index import settle_silent  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
+            from ledger.at_scale import index  # noqa: PLC0415  (see `ledger.valuation.evaluate`)
 
-            await asyncio.to_thread(settle_silent, self.state, pools)
+            await asyncio.to_thread(index.settle_silent, self.state, pools)
+            await asyncio.to_thread(index.get_ready, self.state)
             book.compiles_from = min(book.compiles_from, arms_from)  # what is loaded now is used from now on
 
     async def _require_same_shards(self) -> None:

@@ -335,6 +335,26 @@ def is_overload(node: Documented) -> bool:
     return any(ast.unparse(decorator).endswith(("overload", ".setter")) for decorator in node.decorator_list)
 
 
+def names_twice(checked: Module) -> Iterator[str]:
+    """What a function imports, mypyc puts in place of what the module itself calls by that name."""
+    own = {node.name for node in checked.tree.body if isinstance(node, Documented)}
+    for scope in checked.tree.body:
+        for node in ast.walk(scope) if isinstance(scope, Documented) else ():
+            if isinstance(node, ast.ImportFrom):
+                taken = own & {alias.asname or alias.name for alias in node.names}
+                yield from (checked.at(node, name) for name in taken)
+
+
+def test_no_function_of_the_ledger_imports_by_a_name_that_its_module_has() -> None:
+    assert offences(names_twice, "ledger") == []
+
+
+def test_a_name_that_is_taken_is_found() -> None:
+    text = "def look() -> None:\n    from ledger.look import {} as {}\n"
+    assert breaks(names_twice, "ledger/x.py", text.format("Look", "look"))
+    assert not breaks(names_twice, "ledger/x.py", text.format("look", "see"))
+
+
 def test_no_function_is_longer_than_a_screen() -> None:
     assert offences(long_functions, *ROOMS, "tests") == []
 

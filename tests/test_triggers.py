@@ -18,7 +18,7 @@ from ledger.bands import REQUIREMENT_SCALE
 from ledger.book import NO_REGIME
 from ledger.observables import KNOWN_FIELDS, UNKNOWN_FIELDS, knows_everything
 from ledger.snapshots import dump, restore, unpack
-from ledger.triggers import moved_by_mark, moved_by_payments
+from ledger.triggers import is_compiled, moved_by_mark, moved_by_payments, settle_published
 from ledger.valuation import evaluate
 from ledger.worst_side import MOST_COMBINED
 from test_against_reference import OTHER_MODELS
@@ -600,10 +600,33 @@ def test_the_index_was_made_for_all_that_there_is() -> None:
     assert knows_everything()
 
 
-def test_while_the_index_knows_nothing_of_something_every_holder_is_looked_at() -> None:
-    world = quiet_world()
+@pytest.fixture
+def novelty() -> Iterator[None]:
     UNKNOWN_FIELDS.append("State.novelty")
-    try:
-        assert concerned(world, "BTC-PERP", 1_000_000) == [0, 1]
-    finally:
-        UNKNOWN_FIELDS.clear()
+    yield
+    UNKNOWN_FIELDS.clear()
+
+
+@pytest.mark.usefixtures("novelty")
+def test_while_the_index_knows_nothing_of_something_every_holder_is_looked_at() -> None:
+    assert concerned(quiet_world(), "BTC-PERP", 1_000_000) == [0, 1]
+
+
+@pytest.mark.usefixtures("novelty")
+def test_and_by_the_plain_code_alone() -> None:
+    world = quiet_world()
+    world.state.book.compiles_from = world.state.book.compiles_sets_from = 0
+    assert settle_published(world.state, 0) is None
+    assert not is_compiled(world.state.book, [0, 1])
+
+
+def test_a_fill_in_a_large_book_is_published_and_settled_at_once_where_nothing_else_is_watched() -> None:
+    world = quiet_world()
+    world.state.book.compiles_from = 0
+    figures = settle_published(world.state, 0)
+    assert [figures] == evaluate(world.state.book, world.state.market, world.state.rules, [0])
+    assert concerned(world, "BTC-PERP", 1_000_001) == []
+    world.say("alert_threshold_set", account_id="ann", ratio="2")
+    assert settle_published(world.state, 0) is None
+    world.say("order_opened", account_id="bob", order_id="o-1", **ORDER)
+    assert settle_published(world.state, 1) is None

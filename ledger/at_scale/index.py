@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ledger.at_scale.columns import compiled_state
 from ledger.at_scale.evaluation import Batch, as_figures, batches, figures_from
 from ledger.book import Book
+from ledger.kernels.compiling import compile_for
+from ledger.kernels.intervals import leave
 from ledger.kernels.look import give_intervals, publish_one, settle_many_ordinary, settle_ordinary
 from ledger.state import State
 from ledger.valuation import Figures
@@ -23,12 +25,19 @@ def settle_silent(state: State, pools: Sequence[int] | NDArray[np.int64]) -> lis
     return [each for batch, left in settle(state, numbers) for each in _left(state, batch, left)]
 
 
-def settle_published(state: State, pool: int) -> Figures | None:
-    """As `ledger.triggers.settle_published`, of a pool of which nothing is watched but its figures."""
+def publish_ordinary(state: State, pool: int) -> Figures | None:
+    """`ledger.triggers.settle_published`, of a pool of which nothing is watched but its figures."""
     _cover_all(state.book)
     compiled = compiled_state(state.book, state.market, state.rules)
     is_done, *found = publish_one(pool, compiled.state)
     return figures_from(found, state.rules) if is_done else None
+
+
+def get_ready(state: State) -> None:
+    """Compile what ordinary fills and ticks will ask for next, or load it from where that was kept."""
+    compiled, table = compiled_state(state.book, state.market, state.rules), state.book.positions.table
+    compile_for(publish_one, 0, compiled.state)
+    compile_for(leave, 0, table.lower, table.upper, table.highest, table.lowest)
 
 
 def _cover_all(book: Book) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 
 import numpy as np
-from numba import njit
+from numba import njit, typeof
 from numpy.typing import NDArray
 
 Ints = NDArray[np.signedinteger[Any]]
@@ -27,6 +27,11 @@ def compiled(function: Function) -> Function:
 def compiled_to_let_go(function: Function) -> Function:
     """The same for what takes long: when Python calls it, other threads go on meanwhile."""
     return _compiled(function, lets_go=True)
+
+
+def compile_for(function: Callable[..., Any], *examples: object) -> None:
+    """Compile a function for arguments of the types of these, without calling it."""
+    cast(Any, function).compile(tuple(map(typeof, examples)))
 
 
 def _compiled(function: Function, *, lets_go: bool) -> Function:

@@ -132,7 +132,10 @@ class KafkaJournal:
             if stable == high:
                 return stable
             await asyncio.sleep(0.1)
-        raise Halted(f"shard {shard}: a transaction on {journal.topic}/{shard} stays open (from {stable})")
+        raise LogUnavailable(
+            f"shard {shard}: a transaction on {journal.topic}/{shard} stays open (from offset {stable}): "
+            f"Kafka ends what it knows of; `kafka-transactions.sh abort` ends what it has lost"
+        )
 
     async def _last_page(self, shard: int, end: int) -> Page | None:
         """Step back from the end until a page is found; aborted ones and markers lie between."""

@@ -11,6 +11,7 @@ from aiokafka import TopicPartition
 
 import test_journal as port
 from broker import kafka_broker
+from broker.kafka_clients import producing
 from ledger.pages import PublishedOutput, encode_page
 from processors.compression import compress
 from processors.journal import Halted, Journal, LogUnavailable
@@ -165,6 +166,27 @@ async def test_after_a_marker_more_or_less_the_writer_reads_again_and_goes_on(
     assert tail.page is not None
     await log.commit(tail.epoch, page_after(tail.page), [OUTPUT])
     assert [page.number async for page in log.pages(shard)] == [0, 1, 2, 3]
+
+
+async def test_a_transaction_that_stays_open_is_waited_for_and_named(
+    broker: kafka_broker.Cluster,
+    outside: KafkaLog,
+    log: Journal,
+    shard: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A shard is recovered again until somebody ends it, and then goes on."""
+    monkeypatch.setattr("processors.kafka.journal.TRANSACTION_TIMEOUT_MS", 500)
+    _, last = await written(log, shard, 1)
+    async with producing(broker, uuid.uuid4().hex) as stranger:
+        await stranger.begin_transaction()
+        await stranger.send_and_wait(outside.cluster.topic("journal"), b"a page?", b"2", shard)
+        with pytest.raises(LogUnavailable, match=r"stays open \(from offset 4\).*kafka-transactions"):
+            await log.acquire(shard)
+        await stranger.abort_transaction()
+    tail = await log.acquire(shard)
+    assert tail.page == last
+    await log.commit(tail.epoch, page_after(last), [OUTPUT])
 
 
 async def test_pages_that_stand_closer_than_they_should_are_found_from_any_of_them_on(
