@@ -19,10 +19,11 @@ from processors.compression import NotReadable, compress, decompress
 from processors.journal import Batch, Fenced, Halted, LogUnavailable, Snapshot, Source, Tail, fork
 from processors.kafka.broadcast import BroadcastFeed, InputStream
 from processors.kafka.cluster import TRANSACTION_TIMEOUT_MS, Cluster
+from processors.kafka.open_transactions import OpenTransactions
 from processors.kafka.published import PublishedReader
-from processors.kafka.reader import Offsets, Reader, read_to_ends
+from processors.kafka.reader import Offsets, Positions, Reader, read_to_ends
 from processors.kafka.snapshots import SnapshotStore
-from processors.kafka.topics import JOURNAL, check
+from processors.kafka.topics import JOURNAL, SNAPSHOTS, check
 from processors.kafka.writer import Message, Writer
 from processors.retention import FOR_RECOVERY
 from schemas.events import BROADCAST_TOPICS, KEYED_TOPICS
@@ -57,6 +58,7 @@ class KafkaJournal:
         self._offsets, self._watermarks = Offsets(cluster), Offsets(cluster, read_committed=False)
         self._inputs = InputStream(cluster, feed)
         self._snapshots = SnapshotStore(cluster, self._offsets)
+        self._transactions = OpenTransactions(cluster, self._offsets, self._watermarks)
         self._published: dict[int, PublishedReader] = {}
         self._writer: Writer | None = None
         self._writing = asyncio.Lock()  # a producer has one transaction at a time
@@ -117,25 +119,41 @@ class KafkaJournal:
         self._writer = await Writer.start(self._cluster, shard)
         self._epoch += 1
         self._snapshots.forget(shard)
-        end = await self._settled_end(shard)
-        self._next_offset = end
-        self._tail = await self._last_page(shard, end)
+        self._tail = await self._settled_tail(shard, self._writer)
+        self._next_offset = (await self._offsets.ends([self._at(JOURNAL, shard)]))[self._at(JOURNAL, shard)]
         return Tail(self._epoch, self._tail)
 
-    async def _settled_end(self, shard: int) -> int:
-        """The end of the journal, once no transaction is open on it."""
-        journal = self._at(JOURNAL, shard)
-        stable = 0
-        for _ in range(TRANSACTION_TIMEOUT_MS // 100):
-            high = (await self._watermarks.ends([journal]))[journal]
-            stable = (await self._offsets.ends([journal]))[journal]
-            if stable == high:
-                return stable
-            await asyncio.sleep(0.1)
-        raise LogUnavailable(
-            f"shard {shard}: a transaction on {journal.topic}/{shard} stays open (from offset {stable}): "
-            f"Kafka ends what it knows of; `kafka-transactions.sh abort` ends what it has lost"
-        )
+    async def _settled_tail(self, shard: int, writer: Writer) -> Page | None:
+        """The last page, once no transaction is open around it; what Kafka has lost is aborted."""
+        own = [self._at(topic, shard) for topic in (JOURNAL, SNAPSHOTS, *OUTPUT_TOPICS)]
+        open_ = await self._transactions.after(TRANSACTION_TIMEOUT_MS, own)
+        tail = await self._last_page(shard, (await self._offsets.ends(own))[own[0]])
+        if open_:
+            await self._abort_lost(shard, writer, tail.number if tail else -1, open_)
+        return tail
+
+    async def _abort_lost(self, shard: int, writer: Writer, tail: int, open_: Positions) -> None:
+        """Abort what is open and belongs to a page that is not there. LogUnavailable when it stays open.
+
+        What belongs to a page that is there is committed by the next page that says something there. And if
+        outputs of a page that is not there can be read, it was committed: then a person has to look.
+        """
+        outputs = [self._at(topic, shard) for topic in OUTPUT_TOPICS]
+        transactions = self._transactions
+        lost = {
+            at: offset
+            for at, offset in open_.items()
+            if at not in outputs or await transactions.first_page(at, offset) > tail
+        }
+        if lost and await transactions.last_page(outputs) <= tail:
+            await writer.abort_with(lost)
+            lost = await transactions.after(TRANSACTION_TIMEOUT_MS, lost)
+        if lost:
+            places = ", ".join(f"{at.topic}/{at.partition} (from offset {lost[at]})" for at in lost)
+            raise LogUnavailable(
+                f"shard {shard}: a transaction stays open on {places}: "
+                f"Kafka ends what it knows of; `kafka-transactions.sh abort` ends what it has lost"
+            )
 
     async def _last_page(self, shard: int, end: int) -> Page | None:
         """Step back from the end until a page is found; aborted ones and markers lie between."""

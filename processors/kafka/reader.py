@@ -147,8 +147,8 @@ class Reader(_Connection):
     while it holds records that nobody wants; a partition that holds enough is paused instead.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
-        super().__init__(cluster)
+    def __init__(self, cluster: Cluster, *, read_committed: bool = True) -> None:
+        super().__init__(cluster, read_committed=read_committed)
         self._held: dict[TopicPartition, deque[Any]] = {}
         self._given: Positions = {}  # the offset after the last record that was taken
         self._position: Positions = {}  # where the consumer stands

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalOperation, KafkaError, ProducerFenced
 
 from processors.journal import Fenced, LogUnavailable
@@ -50,20 +50,35 @@ class Writer:
 
     async def transact(self, messages: Iterable[Message], at_step: Callable[[str], None]) -> list[int]:
         """Send all in one transaction; the offset of each. Fenced, or LogUnavailable when in doubt."""
+        async with self._trying():
+            at_step("before begin")
+            await self._producer.begin_transaction()
+            offsets = await self._send_all(messages)
+            at_step("after sends")
+            await self._producer.commit_transaction()
+            at_step("committed")
+            return offsets
+
+    async def abort_with(self, partitions: Iterable[TopicPartition]) -> None:
+        """Take part in each partition in a transaction, and abort it. Raises as `transact`.
+
+        With it ends what an older writer of the same shard has left open there: to a partition it is one.
+        """
+        async with self._trying():
+            await self._producer.begin_transaction()
+            await self._send_all(Message(at.topic, at.partition, b"-", b"") for at in partitions)
+            await self._producer.abort_transaction()
+
+    @asynccontextmanager
+    async def _trying(self) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                at_step("before begin")
-                await self._producer.begin_transaction()
-                offsets = await self._send_all(messages)
-                at_step("after sends")
-                await self._producer.commit_transaction()
-                at_step("committed")
-                return offsets
+                yield
         except ProducerFenced:
             raise Fenced(f"{self._name}: a newer writer has come") from None
         except (KafkaError, IllegalOperation, AssertionError, TimeoutError) as error:
             # The client asserts its own state; after a failure that is as good as any other refusal.
-            raise LogUnavailable(f"{self._name}: a page could not be committed: {error!r}") from error
+            raise LogUnavailable(f"{self._name}: a transaction has failed: {error!r}") from error
 
     async def close(self) -> None:
         """Let go, in bounded time. What is open is aborted by the next writer's start, or by the broker."""

@@ -63,11 +63,9 @@ SETTINGS = {
     "group.min.session.timeout.ms": "1000",
     # A transaction that has timed out is aborted now, not within ten seconds.
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "200",
-    # After a SIGKILL the controller takes the broker back when the session of the dead one has ended. A much
-    # shorter one ends while a slow machine starts the broker, and a coordinator forgets the transactions of
-    # partitions that have no leader just then: they stay open for ever.
+    # After a SIGKILL the controller takes the broker back when the session of the dead one has ended.
     "broker.heartbeat.interval.ms": "200",
-    "broker.session.timeout.ms": "9000",
+    "broker.session.timeout.ms": "2000",
     # Compaction and retention, as soon as there is something to do, in less than a quarter of the heap.
     "log.cleaner.enable": "true",
     "log.cleaner.backoff.ms": "200",
