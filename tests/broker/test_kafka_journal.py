@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 import test_journal as port
 from broker import kafka_broker
@@ -187,6 +189,78 @@ async def test_a_transaction_that_stays_open_is_waited_for_and_named(
     tail = await log.acquire(shard)
     assert tail.page == last
     await log.commit(tail.epoch, page_after(last), [OUTPUT])
+
+
+async def lose(cluster: Cluster, shard: int, topic: str, body: bytes) -> None:
+    """Leave a transaction of the shard's writer open of which the coordinator has never heard."""
+    writer, at = await Writer.start(cluster, shard), TopicPartition(cluster.topic(topic), shard)
+    await writer._producer.begin_transaction()
+    writer._producer._txn_manager._txn_partitions.add(at)
+    await writer._send_all([Message(at.topic, shard, b"2", body)])
+    writer._producer._txn_manager._txn_partitions.clear()
+    await writer.close()
+
+
+@pytest.fixture
+async def forgetful(broker: kafka_broker.Cluster) -> AsyncIterator[None]:
+    """The broker does not ask the coordinator whether a transaction is one, as older ones did not."""
+
+    async def verify(on: str) -> None:
+        asked = {"transaction.partition.verification.enable": on}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.BROKER, "1", asked)])
+
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    await admin.start()
+    await verify("false")
+    yield
+    await verify("true")
+    await admin.close()
+
+
+@pytest.mark.parametrize("topic", ["journal", "margin-alerts", "snapshots"])
+@pytest.mark.usefixtures("forgetful")
+async def test_what_kafka_has_lost_the_next_writer_aborts(
+    outside: KafkaLog, log: Journal, shard: int, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processors.kafka.journal.TRANSACTION_TIMEOUT_MS", 500)
+    _, last = await written(log, shard, 1)
+    await lose(outside.cluster, shard, topic, OF_PAGE_2.body)
+    tail = await log.acquire(shard)
+    assert tail.page == last
+    await log.commit(tail.epoch, page_after(last), [OF_PAGE_2])
+    assert [page.number async for page in log.pages(shard)] == [0, 1, 2]
+    assert await log.outputs(shard, 2) == [OF_PAGE_2]
+
+
+OF_PAGE_2 = PublishedOutput("decisions", b'{"page":2,"index":0}')
+
+
+@pytest.mark.usefixtures("forgetful")
+async def test_where_outputs_of_a_lost_page_can_be_read_a_person_has_to_look(
+    outside: KafkaLog, log: Journal, shard: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processors.kafka.journal.TRANSACTION_TIMEOUT_MS", 500)
+    await written(log, shard, 1)
+    async with outside.cluster.producer() as elsewhere:
+        await elsewhere.send_and_wait(outside.cluster.topic(OF_PAGE_2.topic), OF_PAGE_2.body, partition=shard)
+    await lose(outside.cluster, shard, "journal", b"page 2")
+    with pytest.raises(LogUnavailable, match=r"stays open on .*journal/\d \(from offset 4\)"):
+        await log.acquire(shard)
+
+
+@pytest.mark.usefixtures("forgetful")
+async def test_lost_outputs_of_a_page_that_is_there_come_with_the_next(
+    outside: KafkaLog, log: Journal, shard: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processors.kafka.journal.TRANSACTION_TIMEOUT_MS", 500)
+    _, last = await written(log, shard, 1)
+    late = PublishedOutput("margin-alerts", b'{"page":1,"index":1}')
+    await lose(outside.cluster, shard, late.topic, late.body)
+    tail = await log.acquire(shard)
+    next_alert = PublishedOutput("margin-alerts", OF_PAGE_2.body)
+    await log.commit(tail.epoch, page_after(last), [next_alert])
+    assert await log.outputs(shard, 1) == [OUTPUT, late]
+    assert await log.outputs(shard, 2) == [next_alert]
 
 
 async def test_pages_that_stand_closer_than_they_should_are_found_from_any_of_them_on(
