@@ -119,18 +119,24 @@ class KafkaJournal:
         self._writer = await Writer.start(self._cluster, shard)
         self._epoch += 1
         self._snapshots.forget(shard)
-        self._tail = await self._settled_tail(shard, self._writer)
-        self._next_offset = (await self._offsets.ends([self._at(JOURNAL, shard)]))[self._at(JOURNAL, shard)]
+        await self._settle(shard, self._writer)
+        end = await self._end(shard)
+        self._next_offset = end
+        self._tail = await self._last_page(shard, end)
         return Tail(self._epoch, self._tail)
 
-    async def _settled_tail(self, shard: int, writer: Writer) -> Page | None:
-        """The last page, once no transaction is open around it; what Kafka has lost is aborted."""
+    async def _end(self, shard: int) -> int:
+        """Where the committed part of the journal ends."""
+        journal = self._at(JOURNAL, shard)
+        return (await self._offsets.ends([journal]))[journal]
+
+    async def _settle(self, shard: int, writer: Writer) -> None:
+        """Wait until no transaction of the shard is open; what Kafka has lost is aborted."""
         own = [self._at(topic, shard) for topic in (JOURNAL, SNAPSHOTS, *OUTPUT_TOPICS)]
         open_ = await self._transactions.after(TRANSACTION_TIMEOUT_MS, own)
-        tail = await self._last_page(shard, (await self._offsets.ends(own))[own[0]])
         if open_:
+            tail = await self._last_page(shard, await self._end(shard))
             await self._abort_lost(shard, writer, tail.number if tail else -1, open_)
-        return tail
 
     async def _abort_lost(self, shard: int, writer: Writer, tail: int, open_: Positions) -> None:
         """Abort what is open and belongs to a page that is not there. LogUnavailable when it stays open.
@@ -266,8 +272,7 @@ class KafkaJournal:
 
     async def page_count(self, shard: int) -> int:
         """One more than the number of the last page."""
-        end = (await self._offsets.ends([self._at(JOURNAL, shard)]))[self._at(JOURNAL, shard)]
-        last = await self._last_page(shard, end)
+        last = await self._last_page(shard, await self._end(shard))
         return 0 if last is None else last.number + 1
 
     async def outputs(self, shard: int, page: int) -> list[PublishedOutput]:
